@@ -1,0 +1,1 @@
+"""Redraft's server: submissions, workers, results and the board, on Django."""

@@ -1,0 +1,10 @@
+"""App configuration of `boards`: boards, entries and model pages."""
+
+from django.apps import AppConfig
+
+
+class BoardsConfig(AppConfig):
+    """Boards, entries and model pages."""
+
+    name = "leaderboard.boards"
+    default_auto_field = "django.db.models.BigAutoField"

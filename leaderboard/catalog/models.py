@@ -1,0 +1,119 @@
+"""What can be evaluated and with what: models, suites, installed evaluators."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from leaderboard.core.ids import public_id
+
+
+def _model_id() -> str:
+    return public_id("model")
+
+
+class LanguageModel(models.Model):
+    """A model that was submitted at least once, pinned to exact weights and runtime configuration."""
+
+    class Source(models.TextChoices):
+        """Where the weights come from."""
+
+        BUNDLED = "bundled", "Bundled"
+        LOCAL = "local", "Local path"
+        HUB = "hub", "Hugging Face Hub"
+
+    public_id = models.CharField(max_length=32, unique=True, default=_model_id, editable=False)
+    label = models.CharField(max_length=200)
+    """What readers see; NFKC, without control or bidirectional characters."""
+    source = models.CharField(max_length=16, choices=Source)
+    location = models.CharField(max_length=500)
+    """Repository id, absolute path or bundled name."""
+    revision = models.CharField(max_length=64, blank=True)
+    """40-hex commit of a Hub model."""
+    runtime = models.CharField(max_length=64)
+    """Entry point in group `redraft.runtimes`."""
+    model_class = models.CharField(max_length=64)
+    """The runtime's own name for the kind of model, such as lm-eval's `hf`."""
+    args = models.JSONField(default=dict)
+    batch_size = models.PositiveSmallIntegerField(default=8)
+    engine_key = models.CharField(max_length=64, unique=True)
+    """sha256 of everything that decides which runtime process serves it."""
+    has_chat_template = models.BooleanField(default=True)
+    architecture = models.CharField(max_length=100, blank=True)
+    parameters = models.BigIntegerField(null=True, blank=True)
+    size_bytes = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["label", "id"]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Suite(models.Model):
+    """A named set of tasks with shots and limits; a change is a new row beside the old results."""
+
+    name = models.SlugField(max_length=64)
+    version = models.CharField(max_length=32)
+    digest = models.CharField(max_length=64)
+    summary = models.CharField(max_length=300, blank=True)
+    definition = models.JSONField()
+    """The suite as data: a list of tasks as `evaluators.tasks.TaskSpec` takes them, with limits."""
+    sizes = models.JSONField(default=dict)
+    """Samples per task before the limit, where known."""
+    current = models.BooleanField(default=True)
+    """False once a newer definition of the same name was installed."""
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["name", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name", "digest"], name="suite_once_per_digest"),
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(current=True), name="suite_one_current"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class EvaluatorVersion(models.Model):
+    """An evaluator as it was installed at some time; results point here for ever."""
+
+    name = models.CharField(max_length=100)
+    distribution = models.CharField(max_length=200)
+    version = models.CharField(max_length=64)
+    target = models.CharField(max_length=300)
+    digest = models.CharField(max_length=64)
+    """sha256 of the plugin's source and prompts: code that changed without a new version shows."""
+    summary = models.CharField(max_length=500, blank=True)
+    description = models.TextField(blank=True)
+    schema = models.JSONField(default=dict)
+    """JSON schema of its parameters, from the signature."""
+    information = models.CharField(max_length=24, default="intrinsic")
+    requires = models.JSONField(default=list)
+    """Capabilities that the runtime must have."""
+    metrics = models.JSONField(default=list)
+    installed = models.BooleanField(default=True)
+    problem = models.TextField(blank=True)
+    """Why an installed plugin cannot be used, in one line."""
+    first_seen = models.DateTimeField(db_default=Now())
+    last_seen = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["name", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name", "distribution", "version", "digest"], name="evaluator_version_once"
+            ),
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(installed=True), name="evaluator_one_installed"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"

@@ -1,0 +1,234 @@
+"""What was asked for and who works on it: submissions, runs, shards, attempts, events, workers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.core.ids import public_id
+
+
+class State(models.TextChoices):
+    """States of a shard; a run is in the state that its shards add up to."""
+
+    QUEUED = "QUEUED", "Queued"
+    PREPARING = "PREPARING", "Preparing"
+    RUNNING = "RUNNING", "Running"
+    SCORING = "SCORING", "Scoring"
+    RETRY_WAIT = "RETRY_WAIT", "Waiting to retry"
+    COMPLETED = "COMPLETED", "Completed"
+    FAILED = "FAILED", "Failed"
+    QUARANTINED = "QUARANTINED", "Quarantined"
+    CANCELLED = "CANCELLED", "Cancelled"
+
+
+OWNED = (State.PREPARING, State.RUNNING, State.SCORING)
+"""States in which exactly one worker holds the lease."""
+
+TERMINAL = (State.COMPLETED, State.FAILED, State.QUARANTINED, State.CANCELLED)
+"""States that never change."""
+
+
+def _submission_id() -> str:
+    return public_id("sub")
+
+
+def _run_id() -> str:
+    return public_id("run")
+
+
+class Submission(models.Model):
+    """One act of submitting: a model, a suite and some evaluators."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_submission_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="submissions")
+    model = models.ForeignKey(LanguageModel, models.PROTECT, related_name="submissions")
+    suite = models.ForeignKey(Suite, models.PROTECT, related_name="submissions")
+    limit = models.PositiveIntegerField(null=True, blank=True)
+    """Samples per task; None takes the suite's own limits."""
+    seed = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Run(models.Model):
+    """One model under one evaluator on one suite: a row of the board in the making."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_run_id, editable=False)
+    submission = models.ForeignKey(Submission, models.PROTECT, related_name="runs")
+    model = models.ForeignKey(LanguageModel, models.PROTECT, related_name="runs")
+    suite = models.ForeignKey(Suite, models.PROTECT, related_name="runs")
+    evaluator = models.ForeignKey(EvaluatorVersion, models.PROTECT, related_name="runs")
+    params = models.JSONField(default=dict)
+    """All parameters, defaults included."""
+    limit = models.PositiveIntegerField(null=True, blank=True)
+    seed = models.BigIntegerField(default=0)
+    identity = models.CharField(max_length=64)
+    """sha256 of all that makes two runs the same run."""
+    retry_of = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    failure_id = models.CharField(max_length=80, blank=True)
+    """Key into the message registry, such as `run:user:model-unusable`."""
+    failure_detail = models.TextField(blank=True)
+    oracle = models.BooleanField(default=False)
+    """The evaluator read gold, by declaration or by deed."""
+    manifest = models.JSONField(null=True, blank=True)
+    manifest_sha256 = models.CharField(max_length=64, blank=True)
+    published = models.BooleanField(default=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["identity"],
+                condition=~Q(state__in=["FAILED", "QUARANTINED", "CANCELLED"]),
+                name="run_once_unless_it_ended_badly",
+            ),
+            models.CheckConstraint(
+                name="run_completed_has_manifest",
+                condition=~Q(state="COMPLETED") | ~Q(manifest_sha256=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Shard(models.Model):
+    """A slice of one task of a run: what a worker claims."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="shards")
+    task = models.CharField(max_length=200)
+    offset = models.PositiveIntegerField(default=0)
+    size = models.PositiveIntegerField(null=True, blank=True)
+    """Planned samples; None until the task was loaded once."""
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
+    hardware = models.CharField(max_length=32, default="cpu")
+    engine_key = models.CharField(max_length=64)
+    priority = models.SmallIntegerField(default=0)
+    alone = models.BooleanField(default=False)
+    """Taken up again without company, after a death with several shards aboard."""
+    queued_at = models.DateTimeField(db_default=Now())
+    not_before = models.DateTimeField(null=True, blank=True)
+    fence = models.PositiveIntegerField(default=0)
+    owner = models.CharField(max_length=120, null=True, blank=True)  # noqa: DJ001 - null is "nobody"
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts_total = models.PositiveIntegerField(default=0)
+    attempts_charged = models.PositiveIntegerField(default=0)
+    attempts_no_progress = models.PositiveIntegerField(default=0)
+    deaths_no_progress = models.PositiveIntegerField(default=0)
+    progress_done = models.PositiveIntegerField(default=0)
+    progressed_at = models.DateTimeField(null=True, blank=True)
+    failure_id = models.CharField(max_length=80, blank=True)
+    failure_detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "task", "offset"], name="shard_once"),
+            models.CheckConstraint(
+                name="shard_owned_iff_leased",
+                condition=Q(owner__isnull=True, lease_until__isnull=True)
+                | Q(owner__isnull=False, lease_until__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="shard_owned_iff_active",
+                condition=Q(state__in=["PREPARING", "RUNNING", "SCORING"], owner__isnull=False)
+                | (~Q(state__in=["PREPARING", "RUNNING", "SCORING"]) & Q(owner__isnull=True)),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                F("priority").desc(),
+                F("queued_at"),
+                F("id"),
+                condition=~Q(state__in=["COMPLETED", "FAILED", "QUARANTINED", "CANCELLED"]),
+                name="shard_claimable",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.task}+{self.offset}"
+
+
+class Attempt(models.Model):
+    """One worker's hold on a shard, from claim to end."""
+
+    shard = models.ForeignKey(Shard, models.CASCADE, related_name="attempts")
+    fence = models.PositiveIntegerField()
+    worker = models.CharField(max_length=120)
+    started_at = models.DateTimeField(db_default=Now())
+    last_heartbeat_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=24, blank=True)
+    """completed, failed, retry, drained, cancelled, lost."""
+    detail = models.TextField(blank=True)
+    isolation = models.CharField(max_length=24, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["shard", "fence"], name="attempt_once_per_fence")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shard_id}#{self.fence}"
+
+
+class Event(models.Model):
+    """A change of state, append-only; boards read them with a cursor."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    shard = models.ForeignKey(Shard, models.CASCADE, null=True, blank=True, related_name="events")
+    from_state = models.CharField(max_length=16, blank=True)
+    to_state = models.CharField(max_length=16)
+    actor = models.CharField(max_length=120)
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "seq"], name="event_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}.{self.seq} {self.from_state}->{self.to_state}"
+
+
+class Worker(models.Model):
+    """A worker process; the id is new at every start, never a host name alone."""
+
+    id = models.CharField(max_length=120, primary_key=True)
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    hardware = models.JSONField(default=list)
+    """Hardware classes that it serves."""
+    plugins = models.JSONField(default=dict)
+    """Installed evaluators and their versions: it never claims a run whose plugins it lacks."""
+    isolation = models.CharField(max_length=24, blank=True)
+    engine_key = models.CharField(max_length=64, blank=True)
+    """The runtime it keeps warm."""
+    state = models.CharField(max_length=16, default="idle")
+    """idle, loading, busy, draining, stopped."""
+    started_at = models.DateTimeField(db_default=Now())
+    last_seen = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["-last_seen"]
+
+    def __str__(self) -> str:
+        return self.id
