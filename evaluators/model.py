@@ -36,6 +36,8 @@ class Message:
     """What is said."""
     node: int | None = field(default=None, compare=False)
     """Index of the transcript node that produced it, if a call did."""
+    prompt: str = field(default="", compare=False)
+    """The prompt file that it was written with, `name@hash`, if any."""
 
     def wire(self) -> dict[str, str]:
         """Return the message as OpenAI-compatible servers expect it."""

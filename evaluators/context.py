@@ -1,0 +1,332 @@
+"""What an evaluator holds in its hand while it works on one sample."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evaluators.errors import BudgetExceeded, EvaluatorError
+from evaluators.model import (
+    ChatRequest,
+    Grade,
+    Json,
+    Message,
+    ModelRole,
+    Node,
+    NodeKind,
+    Reply,
+    Sample,
+    Sampling,
+)
+from evaluators.ports import Model, Task
+
+FREE_TEXT_TOKENS = 256
+"""Token limit of calls that are not answers, unless the evaluator sets one."""
+
+SEED_BITS = 31
+"""Seeds fit a signed 32-bit integer, which every runtime accepts."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What one sample may spend; None is no limit."""
+
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    """Generated tokens over all calls."""
+    calls: int = 0
+    tokens: int = 0
+
+    def reserve(self) -> None:
+        """Count one more call.
+
+        Raises:
+            BudgetExceeded: The sample has used up its calls or its tokens.
+        """
+        if self.max_calls is not None and self.calls >= self.max_calls:
+            raise BudgetExceeded(kind="calls", value=self.calls + 1, limit=self.max_calls)
+        if self.max_tokens is not None and self.tokens >= self.max_tokens:
+            raise BudgetExceeded(kind="tokens", value=self.tokens, limit=self.max_tokens)
+        self.calls += 1
+
+
+@dataclass(frozen=True, slots=True)
+class OracleVerdict:
+    """What gold says of one answer; true when it is right."""
+
+    grade: Grade
+    _context: Context = field(repr=False)
+
+    def __bool__(self) -> bool:
+        """Tell whether the answer is right."""
+        return self.grade.correct
+
+    @property
+    def gold(self) -> str:
+        """The expected answer; reading it marks every later node as having seen gold."""
+        self._context.sees_gold = True
+        return self.grade.gold
+
+
+class Context:
+    """One sample's way to the model. Each call becomes a node of the transcript.
+
+    Evaluators use `generate`, `generate_many`, `extract`, `record` and `oracle`; the engine makes
+    the context and reads `nodes` afterwards. There is no other way to a model, and no way to the
+    gold answer but `oracle`.
+
+    Args:
+        sample: What to work on.
+        models: Who answers for which role; `actor` is there always and stands in for the others.
+        task: Extracts and grades answers.
+        seed: Root of all seeds; it belongs to the suite, so that methods share first answers.
+        replicate: Which of several independent trajectories this is.
+        allowance: What the sample may spend.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        *,
+        models: Mapping[ModelRole, Model],
+        task: Task,
+        seed: int = 0,
+        replicate: int = 0,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self.sample = sample
+        self.replicate = replicate
+        self.used_oracle = False
+        self.sees_gold = False
+        self._models = models
+        self._task = task
+        self._seed = seed
+        self._allowance = allowance or Allowance()
+        # One slot per node, taken when a call starts: concurrent calls keep their order.
+        self._slots: list[Node | None] = []
+        self._equal_calls: Counter[str] = Counter()
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The transcript so far, in the order in which calls were made."""
+        return [node for node in self._slots if node is not None]
+
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        kind: NodeKind = "answer",
+        role: ModelRole = "actor",
+        round: int | None = None,  # noqa: A002 - the field's own term
+        agent: str = "",
+        parents: Sequence[Reply | int] = (),
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] | None = None,
+    ) -> Reply:
+        """Ask the model once and return its reply.
+
+        Answer calls use the task's stop strings, token limit and temperature; other kinds run
+        without stop strings, so that a critique is not cut off by a rule made for answers.
+
+        Args:
+            messages: The chat so far; a last message of the assistant is continued.
+            kind: What the call is for; `answer` calls follow the task's limits.
+            role: Which model answers, where several take part.
+            round: Pass over the answer; by default the number of assistant turns before it.
+            agent: Name of the speaker, where several share a role.
+            parents: Earlier replies whose text was quoted inside a new message. Replies that
+                went in as messages are found by themselves.
+            temperature: Replaces the default of the call's kind.
+            top_p: Replaces the default of the call's kind.
+            max_tokens: Replaces the default of the call's kind.
+            stop: Replaces the default of the call's kind.
+
+        Raises:
+            CallRefused: The runtime will never serve this request.
+            RuntimeUnavailable: The runtime is gone; the engine makes the sample again.
+            BudgetExceeded: The sample has used up its calls or tokens.
+        """
+        self._allowance.reserve()
+        chat = tuple(messages)
+        sampling = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
+        sampling = self._seeded(chat, sampling, role)
+        self._record_given(chat)
+        slot = self._take_slot()
+        completion = await self._model(role).complete(ChatRequest(chat, sampling))
+        self._allowance.tokens += completion.usage.completion_tokens
+        node = self._fill(
+            slot,
+            kind=kind,
+            role=role,
+            round=_turns(chat, self.sample) if round is None else round,
+            agent=agent,
+            parents=_parents(chat, parents),
+            messages=chat,
+            text=completion.text,
+            finish_reason=completion.finish_reason,
+            sampling=sampling,
+            usage=completion.usage,
+            cached=completion.cached,
+            payload={"prompts": _prompts(chat)} if _prompts(chat) else {},
+        )
+        prefix = chat[-1].content if chat and chat[-1].role == "assistant" else ""
+        return Reply(
+            completion.text, completion.finish_reason, completion.usage, node.idx, prefix
+        )
+
+    async def generate_many(
+        self, messages: Sequence[Message], count: int, **options: Any
+    ) -> list[Reply]:
+        """Ask the same thing `count` times at once; replies come in the order of their nodes.
+
+        Meant for temperatures above 0: each call has a seed of its own.
+        """
+        import asyncio
+
+        async with asyncio.TaskGroup() as group:  # one refused call cancels its siblings
+            calls = [group.create_task(self.generate(messages, **options)) for _ in range(count)]
+        return [call.result() for call in calls]
+
+    async def extract(self, answer: Reply | str) -> str | None:
+        """Return what the task takes the answer to be; None when nothing can be extracted.
+
+        Uses the task's own filter and never the gold answer.
+        """
+        text = answer.text if isinstance(answer, Reply) else answer
+        return await self._task.extract(self.sample.id, text)
+
+    async def oracle(self, answer: Reply | str) -> OracleVerdict:
+        """Ask gold whether the answer is right. Marks the run as an oracle run for ever."""
+        self.used_oracle = True
+        text = answer.text if isinstance(answer, Reply) else answer
+        (grade,) = await self._task.grade(self.sample.id, [text])
+        return OracleVerdict(grade, self)
+
+    def record(
+        self,
+        kind: NodeKind,
+        text: str = "",
+        *,
+        parents: Sequence[Reply | int] = (),
+        round: int = 0,  # noqa: A002 - the field's own term
+        agent: str = "",
+        **payload: Json,
+    ) -> Node:
+        """Write down a move that costs no call, such as a vote, with what it stands on."""
+        return self._fill(
+            self._take_slot(),
+            kind=kind,
+            role="actor",
+            round=round,
+            agent=agent,
+            parents=_parents((), parents),
+            messages=(),
+            text=text,
+            finish_reason=None,
+            sampling=None,
+            usage=None,
+            payload=payload,
+        )
+
+    def _model(self, role: ModelRole) -> Model:
+        return self._models.get(role) or self.models["actor"]
+
+    def _take_slot(self) -> int:
+        self._slots.append(None)
+        return len(self._slots) - 1
+
+    def _fill(self, slot: int, **fields: Any) -> Node:
+        node = Node(
+            idx=slot, sees_gold=self.sees_gold, gated_by_gold=self.used_oracle, **fields
+        )
+        self._slots[slot] = node
+        return node
+
+    def _record_given(self, chat: Sequence[Message]) -> None:
+        """Make nodes of assistant messages that no call produced and the prompt does not hold."""
+        known = {id(message) for message in self.sample.messages}
+        seen = {node.text for node in self.nodes if node.kind == "given"}
+        for message in chat[:-1]:
+            foreign = message.role == "assistant" and message.node is None
+            if foreign and id(message) not in known and message.content not in seen:
+                self.record("given", message.content)
+
+    def _sampling(
+        self,
+        kind: NodeKind,
+        temperature: float | None,
+        top_p: float | None,
+        *,
+        max_tokens: int | None,
+        stop: Sequence[str] | None,
+    ) -> Sampling:
+        task = self._task.info.sampling
+        default = task if kind == "answer" else Sampling(max_tokens=FREE_TEXT_TOKENS)
+        return Sampling(
+            max_tokens=default.max_tokens if max_tokens is None else max_tokens,
+            temperature=default.temperature if temperature is None else temperature,
+            top_p=default.top_p if top_p is None else top_p,
+            stop=default.stop if stop is None else tuple(stop),
+        )
+
+    def _seeded(
+        self, chat: Sequence[Message], sampling: Sampling, role: ModelRole
+    ) -> Sampling:
+        """Give a sampled call the seed that only its place decides, never the order of calls.
+
+        Occurrence counts equal calls within the trajectory: the third equal call of any method
+        has the same seed, so methods share their sampled first answers.
+        """
+        if sampling.temperature == 0:
+            return sampling
+        wire = [message.wire() for message in chat]
+        call = json.dumps([role, wire, sampling.temperature, sampling.top_p], sort_keys=True)
+        occurrence = self._equal_calls[call]
+        self._equal_calls[call] += 1
+        place = json.dumps(
+            [self._seed, self.sample.task, self.sample.id, self.replicate, occurrence, call]
+        )
+        digest = hashlib.sha256(place.encode()).digest()
+        return replace(sampling, seed=int.from_bytes(digest[:4]) >> (32 - SEED_BITS))
+
+
+def _turns(chat: Sequence[Message], sample: Sample) -> int:
+    """Count the assistant turns that the method itself has put into the chat."""
+    given = {id(message) for message in sample.messages}
+    return sum(m.role == "assistant" and id(m) not in given for m in chat[:-1])
+
+
+def _prompts(chat: Sequence[Message]) -> list[str]:
+    """Return the prompt files that the chat was written with, each with its hash."""
+    return list(dict.fromkeys(message.prompt for message in chat if message.prompt))
+
+
+def _parents(chat: Sequence[Message], named: Sequence[Reply | int]) -> tuple[int, ...]:
+    by_message = [message.node for message in chat if message.node is not None]
+    by_name = [entry.node if isinstance(entry, Reply) else entry for entry in named]
+    return tuple(sorted({*by_message, *by_name}))
+
+
+def require_outcome(name: str, value: object) -> None:
+    """Refuse what an evaluator returned unless it is an outcome with at least one answer.
+
+    Raises:
+        EvaluatorError: It is something else; the reason says what.
+    """
+    from evaluators.model import Answer, Outcome
+
+    if not isinstance(value, Outcome):
+        raise EvaluatorError(evaluator=name, reason=f"returned {type(value).__name__}, not Outcome")
+    if not value.answers:
+        raise EvaluatorError(evaluator=name, reason="returned an outcome without answers")
+    for answer in value.answers:
+        if not isinstance(answer, Reply | Answer):
+            raise EvaluatorError(
+                evaluator=name, reason=f"an answer is a {type(answer).__name__}, not a reply"
+            )

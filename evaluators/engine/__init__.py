@@ -1,0 +1,6 @@
+"""The engine: runs one evaluator over many samples, each flowing on its own."""
+
+from evaluators.engine.run import Limits, evaluate
+from evaluators.engine.sharing import MemoryStore, SharedModel, call_key
+
+__all__ = ["Limits", "MemoryStore", "SharedModel", "call_key", "evaluate"]

@@ -1,0 +1,141 @@
+"""Runs an evaluator over samples: every sample is its own coroutine, none waits for a round."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evaluators.context import Allowance, Context
+from evaluators.engine.sample import work_on
+from evaluators.errors import RuntimeUnavailable
+from evaluators.evaluator import Evaluator
+from evaluators.model import ModelRole, Sample, SampleResult
+from evaluators.ports import Model, Sink, Task
+
+GIVE_UP_AFTER = 3
+"""Infrastructure errors in a row, without a sample that went through, that mean the model is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one evaluation may use; None is no limit."""
+
+    in_flight: int = 16
+    """Samples worked on at once."""
+    max_calls: int | None = None
+    """Model calls per sample."""
+    max_tokens: int | None = None
+    """Generated tokens per sample."""
+    sample_seconds: float | None = None
+    """Wall time per sample."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    samples: Iterator[tuple[Sample, int]]
+    failures_in_a_row: int = 0
+    last_failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    evaluator: Evaluator
+    params: Mapping[str, object]
+    task: Task
+    models: Mapping[ModelRole, Model]
+    sink: Sink
+    seed: int
+    limits: Limits
+    progress: _Progress = field(compare=False)
+
+
+async def evaluate(
+    evaluator: Evaluator,
+    params: Mapping[str, object],
+    *,
+    task: Task,
+    samples: Sequence[Sample],
+    models: Mapping[ModelRole, Model],
+    sink: Sink,
+    seed: int = 0,
+    replicates: int = 1,
+    limits: Limits | None = None,
+) -> None:
+    """Run an evaluator over samples and hand each finished one to the sink at once.
+
+    A sample that fails is a result with its reason, and the others go on. Results do not depend
+    on the order in which samples finish, on how many are in flight, or on interruptions.
+
+    Args:
+        evaluator: What to run.
+        params: Its parameters; checked again here.
+        task: The task that the samples belong to; grades their answers.
+        samples: What to work on, usually those that have no stored result yet.
+        models: Who answers; `actor` must be among them.
+        sink: Takes results; raising in it stops the run and cancels what is in flight.
+        seed: Root of all seeds.
+        replicates: Independent trajectories per sample.
+        limits: Bounds on what a sample and the run may use.
+
+    Raises:
+        BadParameter: A parameter is unknown, of the wrong type or out of range.
+        RuntimeUnavailable: The model is gone; samples without a result must be made again.
+    """
+    limits = limits or Limits()
+    work = ((sample, replicate) for sample in samples for replicate in range(replicates))
+    job = _Job(
+        evaluator, evaluator.bind(params), task, models, sink, seed, limits, _Progress(work)
+    )
+    lanes = min(limits.in_flight, len(samples) * replicates)
+    try:
+        async with asyncio.TaskGroup() as group:  # the first error cancels every other lane
+            for _ in range(lanes):
+                group.create_task(_lane(job))
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+
+
+async def _lane(job: _Job) -> None:
+    """Work on one sample after the other until none is left."""
+    for sample, replicate in job.progress.samples:
+        result = await _finish(job, sample, replicate)
+        await job.sink(result)
+        _watch(job.progress, result)
+
+
+async def _finish(job: _Job, sample: Sample, replicate: int) -> SampleResult:
+    context = Context(
+        sample,
+        models=job.models,
+        task=job.task,
+        seed=job.seed,
+        replicate=replicate,
+        allowance=Allowance(job.limits.max_calls, job.limits.max_tokens),
+    )
+    return await work_on(
+        context, job.evaluator, job.params, task=job.task, seconds=job.limits.sample_seconds
+    )
+
+
+def _watch(progress: _Progress, result: SampleResult) -> None:
+    """Notice when nothing goes through any more.
+
+    Raises:
+        RuntimeUnavailable: Too many samples in a row met a dead runtime.
+    """
+    if result.status != "infra_error":
+        progress.failures_in_a_row = 0
+        return
+    progress.failures_in_a_row += 1
+    if progress.failures_in_a_row >= GIVE_UP_AFTER:
+        detail = result.failure.detail if result.failure else ""
+        raise RuntimeUnavailable(reason=detail)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error that is not itself a group: callers want one reason."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

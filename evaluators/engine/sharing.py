@@ -1,0 +1,123 @@
+"""Equal calls are made once: while in flight, across evaluators and runs, and after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from evaluators.model import ChatRequest, Completion
+
+if TYPE_CHECKING:
+    from evaluators.ports import Model, Store
+
+
+def call_key(fingerprint: str, request: ChatRequest) -> str:
+    """Return the identity of a call: model, messages, sampling and seed, as sha256 hex.
+
+    Never holds the evaluator or the run. The seed of a sampled call carries its occurrence within
+    the trajectory, so two draws from one prompt are two calls.
+    """
+    call = {
+        "model": fingerprint,
+        "messages": [message.wire() for message in request.messages],
+        "sampling": asdict(request.sampling),
+    }
+    text = json.dumps(call, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class MemoryStore:
+    """Keeps completions for the life of a process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Completion] = {}
+
+    async def get(self, key: str) -> Completion | None:
+        """Return the stored completion, or None."""
+        return self._rows.get(key)
+
+    async def put(self, key: str, request: ChatRequest, completion: Completion) -> Completion:
+        """Store a completion unless there is one, and return the one that counts."""
+        del request
+        return self._rows.setdefault(key, completion)
+
+
+class SharedModel:
+    """A model to which equal calls are made once, with one bound on calls in flight.
+
+    All runs of one runtime share one of these. A call that equals one in flight waits for it; a
+    call that equals a stored one is answered from the store. The bound counts real calls only.
+    Cancelling one waiter never cancels a call that others wait for; the last one does.
+    """
+
+    def __init__(self, model: Model, *, store: Store | None = None, in_flight: int = 64) -> None:
+        self._model = model
+        self._store: Store = MemoryStore() if store is None else store
+        self._bound = asyncio.Semaphore(in_flight)
+        self._flying: dict[str, asyncio.Task[Completion]] = {}
+        self._waiting: dict[str, int] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's own."""
+        return self._model.fingerprint
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The model's own."""
+        return self._model.capabilities
+
+    @property
+    def context_window(self) -> int:
+        """The model's own."""
+        return self._model.context_window
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Answer from the store, from an equal call in flight, or from the model.
+
+        Raises:
+            CallRefused: The runtime will never serve this request.
+            RuntimeUnavailable: The runtime is gone.
+        """
+        key = call_key(self.fingerprint, request)
+        flight = self._flying.get(key)
+        shared = flight is not None
+        if flight is None:
+            flight = asyncio.create_task(self._look_up_or_call(key, request))
+            self._flying[key] = flight
+            flight.add_done_callback(lambda _: self._flying.pop(key, None))
+        completion = await self._wait(key, flight)
+        return replace(completion, cached=True, seconds=0.0) if shared else completion
+
+    async def _wait(self, key: str, flight: asyncio.Task[Completion]) -> Completion:
+        self._waiting[key] = self._waiting.get(key, 0) + 1
+        try:
+            return await asyncio.shield(flight)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+                await _abandon(flight)
+
+    async def _look_up_or_call(self, key: str, request: ChatRequest) -> Completion:
+        stored = await self._store.get(key)
+        if stored is not None:
+            return replace(stored, cached=True, seconds=0.0)
+        async with self._bound:
+            made = await self._model.complete(request)
+        # The stored text counts: another process may have been first with another text.
+        kept = await self._store.put(key, request, made)
+        return kept if kept is made else replace(kept, cached=True, seconds=made.seconds)
+
+
+async def _abandon(flight: asyncio.Task[Completion]) -> None:
+    """Cancel a call that nobody waits for any more, and see it off."""
+    if flight.done():
+        return
+    flight.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.wait([flight])

@@ -1,0 +1,225 @@
+"""What is installed: entry points listed without importing, loaded on first use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
+from evaluators.evaluator import Evaluator
+
+GROUPS = {
+    "evaluator": "redraft.evaluators",
+    "metric": "redraft.metrics",
+    "tasks": "redraft.tasks",
+    "runtime": "redraft.runtimes",
+}
+"""Entry-point groups by the kind of thing that they hold."""
+
+INSPECTION_SECONDS = 60
+"""How long a plugin may take to import before it counts as broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One entry point, not imported."""
+
+    kind: str
+    name: str
+    target: str
+    """`module:object`."""
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorCard:
+    """All that can be said of an installed evaluator; `problem` says why it cannot be used."""
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+    digest: str = ""
+    """sha256 over the package's source and prompt files."""
+    summary: str = ""
+    description: str = ""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    information: str = "intrinsic"
+    requires: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def installed(kind: str = "evaluator") -> list[Installed]:
+    """List what is installed of a kind, by name, without importing any of it."""
+    return sorted(
+        (_describe(kind, point) for point in _points(kind)),
+        key=lambda entry: (entry.name, entry.distribution),
+    )
+
+
+def load(kind: str, name: str) -> object:
+    """Import the named object.
+
+    Raises:
+        NotInstalled: Nothing has that name.
+        AmbiguousName: Two distributions offer it.
+        BrokenPlugin: Importing it failed.
+    """
+    point = _one(kind, name)
+    try:
+        return point.load()
+    except Exception as error:  # noqa: BLE001 - a plugin's import may raise anything
+        raise BrokenPlugin(
+            kind=kind,
+            name=name,
+            distribution=_distribution(point),
+            reason=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def load_evaluator(name: str) -> Evaluator:
+    """Import an evaluator by the name of its entry point.
+
+    Raises:
+        NotInstalled: No evaluator has that name; the error knows what is near.
+        AmbiguousName: Two distributions offer it.
+        BrokenPlugin: It cannot be imported, is no evaluator, or goes by another name.
+    """
+    thing = load("evaluator", name)
+    problem = ""
+    if not isinstance(thing, Evaluator):
+        problem = f"the entry point leads to a {type(thing).__name__}, not to an evaluator"
+    elif thing.name != name:
+        problem = f"the entry point is called {name!r} but the function {thing.name!r}"
+    if problem:
+        distribution = _distribution(_one("evaluator", name))
+        raise BrokenPlugin(kind="evaluator", name=name, distribution=distribution, reason=problem)
+    assert isinstance(thing, Evaluator)  # noqa: S101 - narrows the type for the checker
+    return thing
+
+
+def describe_evaluator(name: str) -> EvaluatorCard:
+    """Import an evaluator here and describe it; see `inspect_evaluator` for doing so safely.
+
+    Raises:
+        NotInstalled, AmbiguousName, BrokenPlugin: As `load_evaluator`.
+    """
+    evaluator = load_evaluator(name)
+    point = _one("evaluator", name)
+    return EvaluatorCard(
+        name=name,
+        target=point.value,
+        distribution=_distribution(point),
+        version=_version(point),
+        digest=_digest(evaluator),
+        summary=evaluator.summary,
+        description=evaluator.description,
+        schema=evaluator.schema(),
+        information=evaluator.information,
+        requires=tuple(sorted(evaluator.requires)),
+        metrics=tuple(metric.name for metric in evaluator.metrics),
+    )
+
+
+def inspect_evaluator(name: str) -> EvaluatorCard:
+    """Describe an evaluator by importing it in a process of its own, so that it can do no harm.
+
+    Never raises for what the plugin does; the card's `problem` says it.
+
+    Raises:
+        NotInstalled: No evaluator has that name.
+    """
+    try:
+        point = _one("evaluator", name)
+    except AmbiguousName as error:
+        return EvaluatorCard(name, "", "", "", problem=str(error))
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "evaluators.registry", name],
+            capture_output=True,
+            text=True,
+            timeout=INSPECTION_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _problem(point, f"importing it takes longer than {INSPECTION_SECONDS} s")
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return _problem(point, last)
+    found = json.loads(lines[-1])
+    return EvaluatorCard(
+        **{**found, "requires": tuple(found["requires"]), "metrics": tuple(found["metrics"])}
+    )
+
+
+def _problem(point: EntryPoint, reason: str) -> EvaluatorCard:
+    return EvaluatorCard(
+        point.name, point.value, _distribution(point), _version(point), problem=reason
+    )
+
+
+def _points(kind: str) -> list[EntryPoint]:
+    return list(entry_points(group=GROUPS[kind]))
+
+
+def _one(kind: str, name: str) -> EntryPoint:
+    by_name: dict[str, dict[tuple[str, str], EntryPoint]] = defaultdict(dict)
+    for point in _points(kind):
+        by_name[point.name][_distribution(point), point.value] = point
+    if name not in by_name:
+        raise NotInstalled.among(kind, name, by_name)
+    candidates = by_name[name]
+    if len({distribution for distribution, _ in candidates}) > 1:
+        names = sorted(distribution for distribution, _ in candidates)
+        raise AmbiguousName(kind=kind, name=name, distributions=names)
+    return next(iter(candidates.values()))
+
+
+def _describe(kind: str, point: EntryPoint) -> Installed:
+    return Installed(kind, point.name, point.value, _distribution(point), _version(point))
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def _version(point: EntryPoint) -> str:
+    return point.dist.version if point.dist else "unknown"
+
+
+def _digest(evaluator: Evaluator) -> str:
+    """Hash the files of the evaluator's own package: code that changed without a version shows."""
+    module = sys.modules[evaluator.function.__module__]
+    source = Path(module.__file__ or "")
+    root = source.parent
+    packaged = (root / "__init__.py").exists()
+    files = [p for p in root.rglob("*") if p.suffix in {".py", ".txt", ".toml"}] if packaged else []
+    digest = hashlib.sha256()
+    for path in sorted(files or [source]):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _main(name: str) -> int:
+    try:
+        card = describe_evaluator(name)
+    except BrokenPlugin as error:
+        sys.stderr.write(f"{error.data['reason']}\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(card)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1]))

@@ -1,0 +1,173 @@
+"""A model that says what a test tells it to, and a task whose gold answer is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from evaluators.answers import same_answer
+from evaluators.context import Context
+from evaluators.engine import Limits, evaluate
+from evaluators.errors import RuntimeUnavailable
+from evaluators.evaluator import Evaluator
+from evaluators.model import (
+    ChatRequest,
+    Completion,
+    Grade,
+    Sample,
+    SampleResult,
+    Sampling,
+    Usage,
+    system,
+    user,
+)
+from evaluators.ports import TaskInfo
+
+MARK = "Answer:"
+"""What stands before the final answer in scripted replies; without it the whole reply counts."""
+
+Script = Sequence[str] | Callable[[ChatRequest], str]
+"""Replies in the order of calls, the last one repeated; or a function of the request."""
+
+
+class ScriptedModel:
+    """A model that replies from a script and remembers what it was asked.
+
+    Args:
+        script: Replies in order, the last one repeated, or a function of the request.
+        capabilities: What it claims to be able to do.
+        delay: Seconds that every call takes.
+        fail_after: Calls that succeed before it behaves like a dead runtime; None is never.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        capabilities: Sequence[str] = ("chat", "prefix"),
+        delay: float = 0.0,
+        fail_after: int | None = None,
+    ) -> None:
+        self._script = script
+        self._delay = delay
+        self._fail_after = fail_after
+        self.fingerprint = "scripted"
+        self.capabilities = frozenset(capabilities)
+        self.context_window = 1 << 20
+        self.requests: list[ChatRequest] = []
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Reply from the script; tokens are counted as words.
+
+        Raises:
+            RuntimeUnavailable: `fail_after` calls were made.
+        """
+        if self._fail_after is not None and len(self.requests) >= self._fail_after:
+            raise RuntimeUnavailable(reason="the scripted runtime has died")
+        turn = len(self.requests)
+        self.requests.append(request)
+        await asyncio.sleep(self._delay)
+        text = self._reply(request, turn)
+        asked = sum(len(message.content.split()) for message in request.messages)
+        return Completion(text, "stop", Usage(asked, len(text.split())))
+
+    def _reply(self, request: ChatRequest, turn: int) -> str:
+        if callable(self._script):
+            return self._script(request)
+        return self._script[min(turn, len(self._script) - 1)]
+
+
+class ScriptedTask:
+    """A task of one's own making: questions with known answers.
+
+    Args:
+        gold: Gold answer by sample id.
+        sampling: How answer calls are decoded.
+    """
+
+    def __init__(
+        self, gold: Mapping[str, str] | None = None, *, sampling: Sampling | None = None
+    ) -> None:
+        self._gold = dict(gold or {"0": "42"})
+        self.info = TaskInfo(
+            name="scripted",
+            version="1",
+            size=len(self._gold),
+            sampling=sampling or Sampling(max_tokens=64),
+            metric="exact_match",
+            filter="none",
+            threshold=1.0,
+            num_fewshot=0,
+            summary="Questions of a test.",
+            digest="scripted",
+            config={},
+        )
+
+    async def samples(self, limit: int | None = None) -> Sequence[Sample]:
+        """Return the samples in order."""
+        return [self.sample(sample_id) for sample_id in list(self._gold)[:limit]]
+
+    def sample(self, sample_id: str) -> Sample:
+        """Return one sample: a system prompt and a question that does not give gold away."""
+        question = user(f"What is the answer to question {sample_id}?")
+        return Sample(sample_id, "scripted", (system("Answer briefly."), question), (question,))
+
+    async def grade(self, sample_id: str, texts: Sequence[str]) -> Sequence[Grade]:
+        """Grade by comparing what stands after the last `Answer:` with gold."""
+        gold = self._gold[sample_id]
+        return [_grade(text, gold) for text in texts]
+
+    async def extract(self, sample_id: str, text: str) -> str | None:
+        """Return what stands after the last `Answer:`; None when it is blank."""
+        del sample_id
+        return _extract(text)
+
+
+class ScriptedContext(Context):
+    """A context for unit tests of an evaluator: scripted replies, known gold.
+
+    Args:
+        script: What the model replies.
+        gold: The right answer to the sample.
+    """
+
+    def __init__(self, script: Script, *, gold: str = "42") -> None:
+        self.model = ScriptedModel(script)
+        task = ScriptedTask({"0": gold})
+        super().__init__(task.sample("0"), models={"actor": self.model}, task=task)
+
+
+async def play(
+    evaluator: Evaluator, script: Script, *, gold: str = "42", **params: object
+) -> SampleResult:
+    """Run an evaluator on one scripted sample through the real engine and return its result."""
+    task = ScriptedTask({"0": gold})
+    results: list[SampleResult] = []
+
+    async def keep(result: SampleResult) -> None:
+        results.append(result)
+
+    await evaluate(
+        evaluator,
+        params,
+        task=task,
+        samples=await task.samples(),
+        models={"actor": ScriptedModel(script)},
+        sink=keep,
+        limits=Limits(sample_seconds=30),
+    )
+    return results[0]
+
+
+def _extract(text: str) -> str | None:
+    answer = text.rsplit(MARK, 1)[-1].strip()
+    return answer or None
+
+
+def _grade(text: str, gold: str) -> Grade:
+    extracted = _extract(text)
+    correct = same_answer(extracted, gold)
+    score = float(correct)
+    return Grade(
+        correct, score, extracted, gold, {"exact_match,none": score}, {"none": extracted}
+    )

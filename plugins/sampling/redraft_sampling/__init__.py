@@ -1,0 +1,1 @@
+"""Methods that draw answers independently: the controls of every correction method."""

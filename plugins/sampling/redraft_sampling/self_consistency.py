@@ -1,0 +1,34 @@
+"""Self-consistency: several sampled answers, and the one that most of them agree on."""
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
+
+from evaluators.api import Context, Outcome, Sample, evaluator, metrics, strategies
+
+
+@evaluator(metrics=[*metrics.decomposition], requires=())
+async def self_consistency(
+    ctx: Context,
+    sample: Sample,
+    *,
+    samples: Annotated[int, Ge(2), Le(64)] = 5,
+    temperature: Annotated[float, Gt(0), Le(2)] = 0.7,
+) -> Outcome:
+    """Sample several answers and let them vote.
+
+    After Wang et al. (arXiv 2203.11171): plurality over extracted answers, ballots without an
+    answer dropped, ties go to the answer seen first. The decomposition compares the first sample
+    with the vote, so CL and CS say what voting keeps and what it mends. Calls: `samples`.
+
+    Args:
+        samples: How many answers to draw.
+        temperature: Sampling temperature of every answer.
+    """
+    replies = await ctx.generate_many(sample.messages, samples, temperature=temperature)
+    ballots = [await ctx.extract(reply) for reply in replies]
+    vote = strategies.plurality(ballots)
+    chosen = replies[vote.winner or 0]
+    ctx.record("vote", chosen.text, parents=replies, ballots=ballots, votes=vote.votes)
+    facts = {"votes": vote.votes, "valid": vote.valid, "tied": vote.tied}
+    return Outcome([replies[0], chosen], facts=facts)

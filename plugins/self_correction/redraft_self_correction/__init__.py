@@ -1,0 +1,1 @@
+"""Methods in which a model goes over its own answer."""

@@ -1,0 +1,48 @@
+"""Self-Refine: feedback and refinement until the feedback finds nothing wrong."""
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from evaluators.api import Context, Outcome, Prompt, Sample, Verdict, critique, evaluator, metrics
+
+
+FEEDBACK = Prompt.load("redraft_self_correction", "self_refine/feedback")
+REFINE = Prompt.load("redraft_self_correction", "self_refine/refine")
+
+
+@evaluator(metrics=[*metrics.decomposition])
+async def self_refine(
+    ctx: Context,
+    sample: Sample,
+    *,
+    max_attempts: Annotated[int, Ge(1), Le(10)] = 4,
+    feedback_temperature: Annotated[float, Ge(0), Le(2)] = 0.7,
+) -> Outcome:
+    """Alternate feedback and refinement until the feedback calls the answer correct.
+
+    After Madaan et al. (arXiv 2303.17651): the history accumulates, the first answer and the
+    refinements follow the task's decoding, the feedback is sampled. Their code for arithmetic
+    asks for feedback and rewritten program in one completion; here they are two calls, so that
+    tasks of any kind keep their own answer format. Feedback without a readable verdict never
+    stops the loop. Calls: at most 1 + 2 * max_attempts.
+
+    Args:
+        max_attempts: Most refinements.
+        feedback_temperature: Temperature of the feedback; 0 is greedy.
+    """
+    chat = [*sample.messages]
+    answers = [await ctx.generate(chat)]
+    verdicts: list[Verdict] = []
+    for attempt in range(1, max_attempts + 1):
+        chat += [answers[-1].message, FEEDBACK.message()]
+        feedback = await ctx.generate(
+            chat, kind="critique", round=attempt, temperature=feedback_temperature
+        )
+        value = critique.parse_verdict(feedback.text)
+        verdicts.append(Verdict(len(answers) - 1, value, feedback.node))
+        if value == "correct":
+            return Outcome(answers, verdicts, stop_reason="feedback found nothing wrong")
+        chat += [feedback.message, REFINE.message()]
+        answers.append(await ctx.generate(chat, round=attempt))
+    return Outcome(answers, verdicts, stop_reason="most attempts made")
