@@ -1,0 +1,1 @@
+"""Settings: `base` for a single machine, `production` behind a proxy, `dev`, `test`."""

@@ -1,0 +1,138 @@
+"""The environment variables Redraft reads, each with its type, default and meaning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _split(value: object) -> object:
+    """Read a comma-separated list."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Words = Annotated[list[str], BeforeValidator(_split)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Environment(BaseModel):
+    """Everything that may be set from outside; the field's alias is the variable's name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    secret_key: str = Field(
+        "",
+        alias="REDRAFT_SECRET_KEY",
+        description="Signs sessions and links. Required in production (50 characters or more); "
+        "elsewhere a random one is kept under REDRAFT_VAR.",
+    )
+    allowed_hosts: Words = Field(
+        ["localhost", "127.0.0.1", "[::1]"],
+        alias="REDRAFT_ALLOWED_HOSTS",
+        description="Host names the site answers to, separated by commas. Required in production.",
+    )
+    trusted_origins: Words = Field(
+        [],
+        alias="REDRAFT_TRUSTED_ORIGINS",
+        description="Origins that may post forms beside the site's own, such as https://board.example.org.",
+    )
+    behind_proxy: bool = Field(
+        False,  # noqa: FBT003 - pydantic takes the default as its first argument
+        alias="REDRAFT_BEHIND_PROXY",
+        description="1 when a proxy in front sets X-Forwarded-Proto itself and strips it from clients.",
+    )
+    database_url: str = Field(
+        "",
+        alias="DATABASE_URL",
+        description="postgresql://user:password@host:5432/name of your own PostgreSQL. "
+        "Unset: the embedded one, which `up` and `demo` start.",
+    )
+    broker_url: str = Field(
+        "",
+        alias="CELERY_BROKER_URL",
+        description="redis://… or amqp://… for hints between web and workers. "
+        "Unset: files under REDRAFT_VAR, enough for a single machine.",
+    )
+    var: Path = Field(
+        REPOSITORY / "var",
+        alias="REDRAFT_VAR",
+        description="Folder of everything that Redraft writes: embedded database, broker, static files.",
+    )
+    postgres_user: str = Field(
+        "redraft-postgres",
+        alias="REDRAFT_POSTGRES_USER",
+        description="System user that runs the embedded PostgreSQL when Redraft is started as root "
+        "(PostgreSQL refuses root); created when missing.",
+    )
+    lease_seconds: Seconds = Field(
+        60.0,
+        alias="REDRAFT_LEASE_SECONDS",
+        description="How long a worker may stay silent before its work is given to another.",
+    )
+    heartbeat_seconds: Seconds = Field(
+        10.0,
+        alias="REDRAFT_HEARTBEAT_SECONDS",
+        description="How often a worker renews its leases; well below the lease.",
+    )
+    sweep_seconds: Seconds = Field(
+        15.0,
+        alias="REDRAFT_SWEEP_SECONDS",
+        description="How often lost leases are looked for.",
+    )
+    poll_seconds: Seconds = Field(
+        1.5,
+        alias="REDRAFT_POLL_SECONDS",
+        description="How often an idle worker looks for work, whatever the broker does.",
+    )
+    batch_samples: int = Field(
+        32,
+        gt=0,
+        alias="REDRAFT_BATCH_SAMPLES",
+        description="Finished samples are committed when this many have come together.",
+    )
+    batch_seconds: Seconds = Field(
+        10.0,
+        alias="REDRAFT_BATCH_SECONDS",
+        description="Finished samples are committed at the latest after this time.",
+    )
+    max_unscored: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        alias="REDRAFT_MAX_UNSCORED",
+        description="Share of samples that may stay unscored before the run fails.",
+    )
+    require_sandbox: bool = Field(
+        False,  # noqa: FBT003 - pydantic takes the default as its first argument
+        alias="REDRAFT_REQUIRE_SANDBOX",
+        description="1 refuses to run a model without bubblewrap around it; production sets it.",
+    )
+    submissions_per_day: int = Field(
+        0,
+        ge=0,
+        alias="REDRAFT_SUBMISSIONS_PER_DAY",
+        description="Submissions a user may make in 24 hours; 0 is no limit.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="REDRAFT_LOG_LEVEL", description="Least severe log line that is written."
+    )
+
+
+def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
+    """Return the typed environment, or say in one line which variable is wrong and why."""
+    source = os.environ if variables is None else variables
+    given = {name: value for name, value in source.items() if value != ""}
+    try:
+        return Environment.model_validate(given)
+    except ValidationError as error:
+        problems = "; ".join(f"{e['loc'][0]}={e['input']!r}: {e['msg']}" for e in error.errors())
+        raise ImproperlyConfigured(f"Bad environment: {problems}") from None
