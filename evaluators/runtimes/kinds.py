@@ -1,0 +1,103 @@
+"""Which runtimes are installed, and what a runtime has to tell about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
+from evaluators.model import Json
+from evaluators.runtimes.spec import ModelSpec
+
+GROUP = "redraft.runtimes"
+"""Entry-point group whose objects are `RuntimeKind`s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What can be known of a model before anything is started."""
+
+    label: str
+    """Name for people."""
+    has_chat_template: bool | None = None
+    """None when only the running model can tell."""
+    architecture: str | None = None
+    """Name of the model class, or the GGUF architecture."""
+    parameters: int | None = None
+    """Number of weights, where the files tell it cheaply."""
+    size_bytes: int | None = None
+    """Size of the weight files."""
+    context_window: int | None = None
+    """What the configuration promises, in tokens."""
+    path: Path | None = None
+    """Folder that the files are read from."""
+    commit: str | None = None
+    """Commit on the Hub, for a downloaded repository."""
+
+
+def _label_only(spec: ModelSpec) -> Preflight:
+    return Preflight(label=spec.label)
+
+
+def _no_files(spec: ModelSpec) -> Mapping[str, Json]:
+    return {"args": {key: value for key, value in spec.args.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeKind:
+    """One way of running models; installed packages offer objects of this type."""
+
+    name: str
+    """Equal to the name of its entry point."""
+    summary: str
+    """One line for people."""
+    command: Callable[[ModelSpec, Path], list[str]]
+    """The command that serves the model on a Unix socket and speaks on standard output as
+    `evaluators.runtimes.server.main` does."""
+    check: Callable[[ModelSpec], Preflight] = _label_only
+    """Looks at the model without starting it; raises BadModel."""
+    identity: Callable[[ModelSpec], Mapping[str, Json]] = _no_files
+    """What tells these weights from all others: a commit, or hashes of files."""
+    network: Callable[[ModelSpec], bool] = field(default=lambda spec: False)
+    """Whether the child has to reach the network."""
+    environment: Callable[[ModelSpec], tuple[str, ...]] = field(default=lambda spec: ())
+    """Further environment variables that the child may see."""
+
+
+def runtime_names() -> dict[str, str]:
+    """Return the installed runtimes and the distribution each comes from, without importing them."""
+    return {entry.name: _origin(entry) for entry in entry_points(group=GROUP)}
+
+
+def runtime_kind(name: str) -> RuntimeKind:
+    """Import and return the runtime of that name.
+
+    Raises:
+        NotInstalled: There is none.
+        AmbiguousName: Two distributions offer it.
+        BrokenPlugin: It cannot be imported, or is no RuntimeKind.
+    """
+    found = list({entry.value: entry for entry in entry_points(group=GROUP, name=name)}.values())
+    if not found:
+        raise NotInstalled.among("runtime", name, runtime_names())
+    if len(found) > 1:
+        listed = sorted(_origin(entry) for entry in found)
+        raise AmbiguousName(kind="runtime", name=name, distributions=listed)
+    return _load(found[0])
+
+
+def _load(entry: EntryPoint) -> RuntimeKind:
+    facts = {"kind": "runtime", "name": entry.name, "distribution": _origin(entry)}
+    try:
+        loaded = entry.load()
+    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+        raise BrokenPlugin(**facts, reason=f"{type(error).__name__}: {error}") from error
+    if not isinstance(loaded, RuntimeKind):
+        raise BrokenPlugin(**facts, reason=f"{entry.value} is not a RuntimeKind")
+    return loaded
+
+
+def _origin(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value

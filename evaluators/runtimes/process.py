@@ -1,0 +1,98 @@
+"""One runtime's child process: started in a session of its own, killed as a whole, always reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluators.errors import BadModel, RuntimeUnavailable
+
+_LAST_LINES = 2000
+"""Characters of the log that are looked at for a reason."""
+
+
+class Child:
+    """A started child; its standard input stays open as long as we live."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @classmethod
+    async def start(cls, command: list[str], *, env: Mapping[str, str], log: Path) -> Child:
+        """Start the command in its own session, its errors going to the log."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as errors:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=errors,
+                    env=dict(env),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise RuntimeUnavailable(reason=f"cannot start {command[0]}: {error}") from error
+        return cls(process, log)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also the id of its group."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Tell whether the process has not been seen to end."""
+        return self._process.returncode is None
+
+    async def ready(self, *, label: str, timeout: float) -> None:  # noqa: ASYNC109 - a limit on the child, in seconds
+        """Wait for the child's word that it serves.
+
+        Raises:
+            BadModel: It says that it cannot, and why.
+            RuntimeUnavailable: It died or took too long.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                event = await self._event()
+        except TimeoutError as error:
+            raise RuntimeUnavailable(
+                reason=f"the runtime was not ready after {timeout:g} s"
+            ) from error
+        if event is None:
+            raise RuntimeUnavailable(reason=await self._epitaph())
+        if event.get("event") != "ready":
+            raise BadModel(model=label, reason=str(event.get("reason", "it cannot be served")))
+
+    async def kill(self) -> None:
+        """Kill the whole group and wait until the child is reaped."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self.wait()
+
+    async def wait(self) -> int:
+        """Wait for the end; negative numbers are signals."""
+        return await self._process.wait()
+
+    async def _event(self) -> Mapping[str, Any] | None:
+        """Return the first JSON object on the control channel, or None when it is closed."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for at the start
+        while line := await self._process.stdout.readline():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and "event" in event:
+                    return event
+        return None
+
+    async def _epitaph(self) -> str:
+        code = await self.wait()
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        lines = self._log.read_text(errors="replace")[-_LAST_LINES:].strip().splitlines()
+        return f"the runtime died while starting ({how}){': ' + lines[-1] if lines else ''}"

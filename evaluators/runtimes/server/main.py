@@ -1,0 +1,89 @@
+"""The life of a runtime's child process: load, say ready, serve, and never outlive the parent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from aiohttp import web
+
+from evaluators.runtimes.server.app import make_app
+from evaluators.runtimes.server.protocol import Answerer
+
+PARENT_GONE = 3
+"""Exit status of a child that lost its parent."""
+
+FAILED = 4
+"""Exit status of a child that could not load its model and has said why."""
+
+
+class CannotServe(Exception):  # noqa: N818 - raised by loaders to give a reason in words
+    """The model cannot be served; the text is the one-line reason for people."""
+
+
+def run_server(load: Callable[[], Answerer], socket: Path) -> NoReturn:
+    """Load the model and serve it until the parent closes our standard input.
+
+    Standard output is a control channel of one JSON line, so whatever else is printed goes to
+    standard error.
+    """
+    control = _take_over_stdout()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    try:
+        model = load()
+    except BaseException as error:  # noqa: BLE001 - the parent has to learn why, whatever it was
+        logging.getLogger(__name__).exception("The model could not be loaded")
+        _say(control, {"event": "failed", "reason": _one_line(error)})
+        _exit(FAILED)
+    asyncio.new_event_loop().run_until_complete(_serve(model, socket, control))
+    _exit(0)
+
+
+async def _serve(model: Answerer, socket: Path, control: int) -> None:
+    # handler_cancellation: a client that goes away must free its row.
+    runner = web.AppRunner(
+        make_app(model), handler_cancellation=True, keepalive_timeout=86_400.0, access_log=None
+    )
+    await runner.setup()
+    await web.UnixSite(runner, str(socket)).start()
+    socket.chmod(0o600)
+    _say(control, {"event": "ready"})
+    await asyncio.Event().wait()
+
+
+def _take_over_stdout() -> int:
+    control = os.dup(1)
+    os.dup2(2, 1)
+    return control
+
+
+def _exit_with_parent() -> None:
+    """Wait for the end of standard input, which means that the parent is gone, however it died."""
+    while os.read(0, 4096):
+        pass
+    _exit(PARENT_GONE)
+
+
+def _exit(status: int) -> NoReturn:
+    # No clean-up: destructors of a model on a GPU may hang, and the kernel frees everything.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _say(control: int, event: dict[str, str]) -> None:
+    os.write(control, (json.dumps(event) + "\n").encode())
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, CannotServe):
+        return text[:1000]
+    return f"{type(error).__name__}: {text}"[:1000]
