@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Hand the command line to Django, with the settings of a single machine unless told otherwise."""
+    """Hand the command line to Django; the default settings are those of a single machine."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "leaderboard.settings.base")
     from django.core.management import execute_from_command_line
 

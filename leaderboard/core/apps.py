@@ -8,3 +8,7 @@ class CoreConfig(AppConfig):
 
     name = "leaderboard.core"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from leaderboard.core import checks  # noqa: F401 - importing registers them

@@ -12,9 +12,9 @@ from django.template import TemplateDoesNotExist, loader
 from leaderboard.core.trace import current_trace, start_trace
 
 log = logging.getLogger(__name__)
-type_ = "text/html; charset=utf-8"
 Handler = Callable[[HttpRequest], HttpResponse]
-_AWAY = "<!doctype html><title>Database away</title><h1>Back in a moment</h1><p>The database does not answer.</p>"
+_AWAY = """<!doctype html><title>Database away</title><h1>Back in a moment</h1>
+<p>The database does not answer. Nothing is lost.</p>"""
 
 
 class TraceMiddleware:
@@ -50,4 +50,4 @@ class DatabaseAwayMiddleware:
             body = loader.get_template("503.html").render({"trace": current_trace()})
         except TemplateDoesNotExist:
             body = _AWAY
-        return HttpResponse(body, status=503, content_type=type_, headers={"Retry-After": "5"})
+        return HttpResponse(body, status=503, headers={"Retry-After": "5"})

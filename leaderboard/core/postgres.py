@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: one owner starts it, everybody else gets its URL, and it dies with its owner."""
+"""The embedded PostgreSQL: one owner starts it, others get its URL, it dies with its owner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROLE = "redraft"
 _KEPT_LOG = 10 * 1024 * 1024
 
 
-class AlreadyOwned(EmbeddedPostgresError):
+class OwnedByAnotherError(EmbeddedPostgresError):
     """Another process runs the embedded server of this folder."""
 
 
@@ -143,7 +143,7 @@ class EmbeddedPostgres:
             file.seek(0)
             owner = _owner(file.read())
             file.close()
-            raise AlreadyOwned(
+            raise OwnedByAnotherError(
                 f"{self.root.parent} is in use by {owner}: stop that one first, or set REDRAFT_VAR "
                 "to another folder."
             ) from None
@@ -171,9 +171,9 @@ class EmbeddedPostgres:
         write_private(secret, self._known_passwords.superuser)
         os.chown(secret, home.user.uid, home.user.gid)
         command = [
-            str(home.programs / "initdb"), f"--pgdata={new}", "--username=postgres", f"--pwfile={secret}",
-            "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C",
-            "--builtin-locale=C.UTF-8",
+            str(home.programs / "initdb"), f"--pgdata={new}", "--username=postgres",
+            f"--pwfile={secret}", "--auth=scram-sha-256",
+            "--encoding=UTF8", "--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8",
         ]  # fmt: skip
         try:
             made = subprocess.run(  # noqa: S603 - the wheel's own program
@@ -188,9 +188,9 @@ class EmbeddedPostgres:
             secret.unlink()
         if made.returncode != 0:
             shutil.rmtree(new, ignore_errors=True)
-            reason = (made.stderr.strip() or made.stdout.strip()).splitlines()
+            reason = (made.stderr.strip() or made.stdout.strip() or "no reason given").splitlines()
             raise EmbeddedPostgresError(
-                f"The embedded database could not be made in {home.cluster}: {reason[-1] if reason else 'no reason given'}"
+                f"The embedded database could not be made in {home.cluster}: {reason[-1]}"
             )
         new.rename(home.data)
 
@@ -205,7 +205,8 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 self.stop()
                 raise EmbeddedPostgresError(
-                    f"The embedded database did not start within {READY_SECONDS:.0f} s: {self._last_words()}"
+                    f"The embedded database did not start within {READY_SECONDS:.0f} s: "
+                    f"{self._last_words()}"
                 )
             time.sleep(0.5)
 
@@ -251,7 +252,8 @@ class EmbeddedPostgres:
             except psycopg.OperationalError as error:
                 if "password authentication failed" in str(error):
                     raise EmbeddedPostgresError(
-                        f"The embedded database does not accept the password in {self.root}/passwords.json."
+                        "The embedded database does not accept the password in "
+                        f"{self.root}/passwords.json."
                     ) from None
                 time.sleep(0.05)
             else:
@@ -266,7 +268,8 @@ class EmbeddedPostgres:
         )
 
     def _url(self, role: str, password: str, name: str) -> str:
-        return f"postgresql://{role}:{quote(password, safe='')}@/{name}?host={quote(str(self.home.sockets), safe='')}"
+        host = quote(str(self.home.sockets), safe="")
+        return f"postgresql://{role}:{quote(password, safe='')}@/{name}?host={host}"
 
     @property
     def _known_passwords(self) -> Passwords:
@@ -340,7 +343,7 @@ def _servers_of(data: Path) -> Iterator[psutil.Process]:
 
 def _parent(process: psutil.Process) -> int | None:
     try:
-        return process.ppid()
+        return int(process.ppid())
     except psutil.Error:
         return None
 

@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL lives on this machine: its user, its folders, its programs, its passwords."""
+"""Where the embedded PostgreSQL lives on this machine: user, folders, programs, passwords."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def check_version(data: Path) -> None:
     found = (data / "PG_VERSION").read_text(encoding="ascii").strip()
     if found != str(MAJOR):
         raise EmbeddedPostgresError(
-            f"{data} was written by PostgreSQL {found}, this is {MAJOR}: dump it with the old version "
-            "and load it into the new one, or point REDRAFT_VAR elsewhere."
+            f"{data} was written by PostgreSQL {found}, this is {MAJOR}: dump it with the old "
+            "version and load it into the new one, or point REDRAFT_VAR elsewhere."
         )
 
 
@@ -275,6 +275,6 @@ def _short_folder(record: Path, user: SystemUser) -> Path:
     else:
         if stat.S_ISDIR(facts.st_mode) and facts.st_uid == user.uid and not facts.st_mode & 0o077:
             return known
-    made = Path(tempfile.mkdtemp(prefix="redraft-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it ours alone
+    made = Path(tempfile.mkdtemp(prefix="redraft-", dir="/tmp"))
     write_private(record, str(made))
     return made

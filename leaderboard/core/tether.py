@@ -1,7 +1,8 @@
 """Runs a command that receives a signal when the process that started it dies, however it dies.
 
-Used as a script, on the standard library alone: `python -I -S tether.py PARENT SIGNAL UID GID -- COMMAND…`.
-It changes into nothing but the command, so the command's process id is the one that was started.
+Used as a script, on the standard library alone:
+`python -I -S tether.py PARENT SIGNAL UID GID -- COMMAND…`. It becomes
+the command, so the command's process id is the one that was started.
 """
 
 from __future__ import annotations

@@ -46,9 +46,9 @@ class Environment(BaseModel):
         description="Origins that may post forms beside the site's own, such as https://board.example.org.",
     )
     behind_proxy: bool = Field(
-        False,  # noqa: FBT003 - pydantic takes the default as its first argument
+        False,
         alias="REDRAFT_BEHIND_PROXY",
-        description="1 when a proxy in front sets X-Forwarded-Proto itself and strips it from clients.",
+        description="1 when a proxy in front sets X-Forwarded-Proto and drops it from clients.",
     )
     database_url: str = Field(
         "",
@@ -65,7 +65,7 @@ class Environment(BaseModel):
     var: Path = Field(
         REPOSITORY / "var",
         alias="REDRAFT_VAR",
-        description="Folder of everything that Redraft writes: embedded database, broker, static files.",
+        description="Folder of all that Redraft writes: embedded database, broker, static files.",
     )
     postgres_user: str = Field(
         "redraft-postgres",
@@ -112,7 +112,7 @@ class Environment(BaseModel):
         description="Share of samples that may stay unscored before the run fails.",
     )
     require_sandbox: bool = Field(
-        False,  # noqa: FBT003 - pydantic takes the default as its first argument
+        False,
         alias="REDRAFT_REQUIRE_SANDBOX",
         description="1 refuses to run a model without bubblewrap around it; production sets it.",
     )

@@ -37,7 +37,8 @@ def _parts(url: str) -> dict[str, Any]:
     if not url.startswith(SCHEMES):
         scheme = url.split(":", 1)[0][:20]
         raise ImproperlyConfigured(
-            f"DATABASE_URL must start with postgresql:// (PostgreSQL is the only database), not {scheme}:"
+            f"DATABASE_URL must start with postgresql://, not {scheme}: "
+            "PostgreSQL is the only database"
         )
     try:
         parts = {key: value for key, value in conninfo_to_dict(url).items() if value is not None}
