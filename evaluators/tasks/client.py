@@ -1,0 +1,130 @@
+"""Tasks as the engine sees them; the work is done in the task process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluators.errors import BadTask, GradeError
+from evaluators.model import Grade, Message, Sample, Sampling
+from evaluators.ports import Task, TaskInfo
+from evaluators.tasks.process import ProcessLost, TaskProcess
+from evaluators.tasks.spec import TaskSpec
+
+GRADE_TIMEOUT = 60.0
+"""Seconds that grading the answers to one sample may take."""
+
+LOAD_TIMEOUT = 1800.0
+"""Seconds that opening tasks, or rendering one task's prompts, may take: data sets are fetched."""
+
+
+@asynccontextmanager
+async def open_tasks(
+    specs: Sequence[TaskSpec],
+    *,
+    include_paths: Sequence[Path | str] = (),
+    grade_timeout: float = GRADE_TIMEOUT,
+    load_timeout: float = LOAD_TIMEOUT,
+) -> AsyncIterator[dict[str, Task]]:
+    """Open tasks in a process of their own, which ends with the block.
+
+    Args:
+        include_paths: Folders of lm-eval YAML that are searched before the installed ones.
+        grade_timeout: Seconds after which a hanging grader is killed; its sample gets a GradeError.
+        load_timeout: Seconds that opening, or rendering one task, may take.
+
+    Raises:
+        NotInstalled: No task has this name.
+        BadTask: A task cannot be evaluated here, or is named twice.
+    """
+    process = TaskProcess(_opening(specs, include_paths), load_timeout=load_timeout)
+    names = ", ".join(spec.name for spec in specs)
+    try:
+        infos = await _loading(names, process.open()) if specs else []
+        limits = _Limits(grade_timeout, load_timeout)
+        yield {info["name"]: _RemoteTask(_info(info), process, limits) for info in infos}
+    finally:
+        await process.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Seconds that a request may take."""
+
+    grade: float
+    load: float
+
+
+class _RemoteTask:
+    """One task behind the process."""
+
+    def __init__(self, info: TaskInfo, process: TaskProcess, limits: _Limits) -> None:
+        self._info = info
+        self._process = process
+        self._limits = limits
+
+    @property
+    def info(self) -> TaskInfo:
+        return self._info
+
+    async def samples(self, limit: int | None = None) -> Sequence[Sample]:
+        asked = self._process.ask("samples", self._limits.load, task=self._info.name, limit=limit)
+        rendered = await _loading(self._info.name, asked)
+        return [_sample(self._info.name, fields) for fields in rendered]
+
+    async def grade(self, sample_id: str, texts: Sequence[str]) -> Sequence[Grade]:
+        graded = await self._judged("grade", sample_id, texts=list(texts))
+        return [Grade(**fields) for fields in graded]
+
+    async def extract(self, sample_id: str, text: str) -> str | None:
+        extracted = await self._judged("extract", sample_id, text=text)
+        return None if extracted is None else str(extracted)
+
+    async def _judged(self, do: str, sample_id: str, **what: object) -> Any:
+        try:
+            return await self._process.ask(
+                do, self._limits.grade, task=self._info.name, index=self._index(sample_id), **what
+            )
+        except ProcessLost as lost:
+            raise GradeError(task=self._info.name, reason=str(lost)) from lost
+
+    def _index(self, sample_id: str) -> int:
+        if not (sample_id.isascii() and sample_id.isdigit()):
+            raise GradeError(task=self._info.name, reason=f"there is no sample {sample_id!r}")
+        return int(sample_id)
+
+
+async def _loading(name: str, asked: Any) -> Any:
+    try:
+        return await asked
+    except ProcessLost as lost:
+        raise BadTask(task=name, reason=f"loading it failed: {lost}") from lost
+
+
+def _opening(specs: Sequence[TaskSpec], include_paths: Sequence[Path | str]) -> dict[str, object]:
+    """Return what the process is asked to open."""
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name in seen:
+            raise BadTask(task=spec.name, reason="is named twice")
+        seen.add(spec.name)
+    folders = [str(Path(path).expanduser().resolve()) for path in include_paths]
+    return {"specs": [spec.wire() for spec in specs], "folders": folders}
+
+
+def _info(fields: Mapping[str, Any]) -> TaskInfo:
+    sampling = fields["sampling"]
+    stop = tuple(sampling["stop"])
+    return TaskInfo(**{**fields, "sampling": Sampling(**{**sampling, "stop": stop})})
+
+
+def _sample(task: str, fields: Mapping[str, Any]) -> Sample:
+    return Sample(
+        id=fields["id"],
+        task=task,
+        messages=tuple(Message(**message) for message in fields["messages"]),
+        question=tuple(Message(**message) for message in fields["question"]),
+    )

@@ -1,0 +1,108 @@
+"""The process that imports lm-eval: loads tasks, renders prompts, extracts and grades, on request.
+
+Requests and replies are JSON behind a length of four bytes. Everything runs in the main thread,
+because graders such as math-verify set alarms; so a grader that hangs blocks this process, and
+the parent kills it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from evaluators.errors import RedraftError
+from evaluators.tasks.catalogue import find_task
+from evaluators.tasks.lm_eval import silence
+from evaluators.tasks.loading import OpenTask
+from evaluators.tasks.spec import TaskSpec
+
+_PR_SET_PDEATHSIG = 1
+
+
+class _Service:
+    """The open tasks and what can be asked of them."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, OpenTask] = {}
+
+    def open(self, specs: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> object:
+        """Open tasks and describe them."""
+        for fields in specs:
+            spec = TaskSpec.from_wire(fields)
+            path = find_task(spec.name, [Path(folder) for folder in folders])
+            self._tasks[spec.name] = OpenTask(spec, path)
+        return [task.info() for task in self._tasks.values()]
+
+    def samples(self, task: str, limit: int | None) -> object:
+        """Render prompts."""
+        return self._tasks[task].samples(limit)
+
+    def grade(self, task: str, index: int, texts: Sequence[str]) -> object:
+        """Grade answers to one sample."""
+        return self._tasks[task].grade(index, texts)
+
+    def extract(self, task: str, index: int, text: str) -> object:
+        """Extract one answer."""
+        return self._tasks[task].extract(index, text)
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, object]:
+        """Serve one request; our own errors travel as their name and data."""
+        handlers: dict[str, Callable[..., object]] = {
+            "open": self.open,
+            "samples": self.samples,
+            "grade": self.grade,
+            "extract": self.extract,
+        }
+        try:
+            return {"result": handlers[request["do"]](**request["with"])}
+        except RedraftError as error:
+            return {"error": type(error).__name__, "data": error.data}
+
+
+def main() -> None:
+    """Serve requests from stdin until it closes."""
+    _die_with(int(sys.argv[1]))
+    source, sink = _claim_channels()
+    silence()
+    service = _Service()
+    while (header := source.read(4)) and len(header) == 4:
+        request = json.loads(source.read(int.from_bytes(header)))
+        reply = json.dumps(service.answer(request), default=str).encode()
+        sink.write(len(reply).to_bytes(4) + reply)
+        sink.flush()
+
+
+def _die_with(parent: int) -> None:
+    """End when the parent does, even while a grader holds the interpreter."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(0)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(0)
+
+
+def _claim_channels() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for ourselves, so that a task that prints or reads does no harm."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("r+b") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(nothing.fileno(), 1)
+    return source, sink
+
+
+if __name__ == "__main__":
+    main()
