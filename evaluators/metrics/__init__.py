@@ -1,6 +1,8 @@
 """Pure functions over graded trajectories: every figure Redraft shows, with its interval."""
 
 from evaluators.metrics.catalogue import cost, decomposition, quality
+from evaluators.metrics.compare import Comparison, compare, holm, ranks, significantly_better
+from evaluators.metrics.cvc import Confidence, cvc_classification, cvc_generation
 from evaluators.metrics.decompose import Decomposition, Significance, decompose, macro
 from evaluators.metrics.estimate import CONFIDENCE, Estimate, null
 from evaluators.metrics.intervals import (
@@ -12,12 +14,15 @@ from evaluators.metrics.intervals import (
     wilson,
 )
 from evaluators.metrics.metric import Metric
+from evaluators.metrics.power import questions_needed, smallest_effect
 from evaluators.metrics.registry import get, names
 from evaluators.metrics.trajectory import Graded, Trajectory
 
 __all__ = [
     "CONFIDENCE",
     "Cells",
+    "Comparison",
+    "Confidence",
     "Decomposition",
     "Estimate",
     "Graded",
@@ -26,15 +31,23 @@ __all__ = [
     "Significance",
     "Trajectory",
     "clustered_se",
+    "compare",
     "cost",
+    "cvc_classification",
+    "cvc_generation",
     "decompose",
     "decomposition",
     "get",
+    "holm",
     "macro",
     "mcnemar",
     "names",
     "newcombe",
     "null",
     "quality",
+    "questions_needed",
+    "ranks",
+    "significantly_better",
+    "smallest_effect",
     "wilson",
 ]

@@ -112,7 +112,7 @@ decomposition: tuple[Metric, ...] = (
     _metric(
         "break_even",
         "Break-even",
-        "First accuracy below which these rates help and above which they harm: CS / (CS + 1 - CL).",
+        "First accuracy below which such CL and CS help, above it harm: CS / (CS + 1 - CL).",
         m.break_even,
     ),
     _metric(

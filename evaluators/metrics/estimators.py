@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from evaluators.metrics.intervals import (
     student_t,
     wilson,
 )
+from evaluators.metrics.trajectory import codes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.intp]
 
 ONE_CLUSTER = "one cluster has no interval"
+NO_PAIR = "no sample was scored on both sides"
 
 
 def cluster_totals(clusters: Codes, *columns: NDArray[np.generic]) -> Floats:
@@ -96,6 +98,18 @@ def mean(
         return replace(base, reason=ONE_CLUSTER)
     half = student_t(len(set(groups.tolist())) - 1) * se
     return replace(base, low=middle - half, high=middle + half, se=se, method="clustered t")
+
+
+def difference(
+    left: Floats, right: Floats, clusters: Sequence[object] | Codes, *, n_total: int
+) -> Estimate:
+    """Estimate the mean of right - left, sample by sample, with a clustered Student's t."""
+    import numpy as np
+
+    estimate = mean(
+        right - left, np.ones(len(left), bool), codes(clusters), n_total=n_total, missing=NO_PAIR
+    )
+    return replace(estimate, method="clustered t, paired") if estimate.has_interval else estimate
 
 
 def flips(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Cells:

@@ -164,8 +164,10 @@ class Graded(Sequence[Trajectory]):
 
     def ever_changed(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return whether the answer changed at any turn, and where that is recorded."""
+        import numpy as np
+
         values, recorded = self._states("changed")
-        moved: NDArray[np.bool_] = values.any(axis=1)
+        moved: NDArray[np.bool_] = np.logical_or.reduce(values, axis=1)
         return moved, recorded
 
     def cost(self, name: Costs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -1,0 +1,185 @@
+"""Two results on the same samples: paired differences, and ranks with ties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evaluators.metrics.estimate import Estimate, null
+from evaluators.metrics.estimators import (
+    NO_PAIR,
+    bootstrapped,
+    cluster_totals,
+    difference,
+    gain,
+)
+from evaluators.metrics.intervals import McNemar, mcnemar, square_and_add
+from evaluators.metrics.trajectory import Graded, Trajectory
+from evaluators.model import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+ONE_SIDED = "null on one side"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the right-hand result does differently from the left, on the samples scored in both."""
+
+    n: int
+    """Samples scored on both sides; everything else is left out."""
+    only_left: int
+    only_right: int
+    differences: Mapping[str, Estimate]
+    """Right minus left, for acc@1, acc@last, delta, CL, CS and RSS."""
+    mcnemar: McNemar
+    """On the last answers: b right only on the left, c right only on the right."""
+    correlation: float | None
+    """Of the last answers; None where one side never varies."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return plain JSON, differences by metric name."""
+        return {
+            "n": self.n,
+            "only_left": self.only_left,
+            "only_right": self.only_right,
+            "differences": {name: e.to_json() for name, e in self.differences.items()},
+            "mcnemar": self.mcnemar.to_json(),
+            "correlation": self.correlation,
+        }
+
+
+def compare(left: Iterable[Trajectory], right: Iterable[Trajectory]) -> Comparison:
+    """Compare two results sample by sample, paired on (task, id, replicate)."""
+    lefts, rights = _by_key(left), _by_key(right)
+    keys = sorted(lefts.keys() & rights.keys())
+    a, b = Graded(lefts[key] for key in keys), Graded(rights[key] for key in keys)
+    n_total = len(lefts.keys() | rights.keys())
+    return Comparison(
+        n=len(keys),
+        only_left=len(lefts) - len(keys),
+        only_right=len(rights) - len(keys),
+        differences=_differences(a, b, n_total=n_total),
+        mcnemar=_flips_between(a, b),
+        correlation=_correlation(a, b),
+    )
+
+
+def _by_key(trajectories: Iterable[Trajectory]) -> dict[tuple[str, str, int], Trajectory]:
+    return {(t.task, t.id, t.replicate): t for t in Graded(trajectories).scored}
+
+
+def _flips_between(a: Graded, b: Graded) -> McNemar:
+    if not a.n:
+        return mcnemar(0, 0)
+    return mcnemar(int((a.right(-1) & ~b.right(-1)).sum()), int((~a.right(-1) & b.right(-1)).sum()))
+
+
+def _correlation(a: Graded, b: Graded) -> float | None:
+    import numpy as np
+
+    if not a.n or len({*a.right(-1).tolist()}) < 2 or len({*b.right(-1).tolist()}) < 2:
+        return None
+    return float(np.corrcoef(a.right(-1), b.right(-1))[0, 1])
+
+
+def _differences(a: Graded, b: Graded, *, n_total: int) -> dict[str, Estimate]:
+    names = ("acc@1", "acc@last", "delta", "CL", "CS", "RSS")
+    if not a.n:
+        return dict.fromkeys(names, null(NO_PAIR, n_total=n_total))
+    moves = [g.right(-1).astype(float) - g.right(0) for g in (a, b)]
+    cells = [_cells_by_sample(g) for g in (a, b)]
+    totals = cluster_totals(a.clusters, *cells[0], *cells[1])
+    return {
+        "acc@1": gain(a.right(0), b.right(0), a.clusters, n_total=n_total),
+        "acc@last": gain(a.right(-1), b.right(-1), a.clusters, n_total=n_total),
+        "delta": difference(*moves, a.clusters, n_total=n_total),
+        "CL": _bootstrapped_difference(totals, _kept, n=a.n, n_total=n_total),
+        "CS": _bootstrapped_difference(totals, _fixed, n=a.n, n_total=n_total),
+        "RSS": _bootstrapped_difference(totals, _rss, n=a.n, n_total=n_total),
+    }
+
+
+def _cells_by_sample(graded: Graded) -> tuple[NDArray[np.bool_], ...]:
+    first, last = graded.right(0), graded.right(-1)
+    return first & last, first & ~last, ~first & last, ~first & ~last
+
+
+def _kept(cells: Floats) -> Floats:
+    cc, ci, _, _ = cells
+    result: Floats = cc / (cc + ci)
+    return result
+
+
+def _fixed(cells: Floats) -> Floats:
+    _, _, ic, ii = cells
+    result: Floats = ic / (ic + ii)
+    return result
+
+
+def _rss(cells: Floats) -> Floats:
+    cc, ci, ic, ii = cells
+    right, wrong = cc + ci, ic + ii
+    result: Floats = ((right + wrong) * (cc + ic) - right**2) / (2 * right * wrong)
+    return result
+
+
+def _bootstrapped_difference(
+    totals: Floats, statistic: Callable[[Floats], Floats], *, n: int, n_total: int
+) -> Estimate:
+    import numpy as np
+
+    def between(sums: Floats) -> Floats:
+        result: Floats = statistic(sums.T[4:]) - statistic(sums.T[:4])
+        return result
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(between(totals.sum(axis=0, keepdims=True))[0])
+    if not np.isfinite(value):
+        return null(ONE_SIDED, n=n, n_total=n_total)
+    return bootstrapped(Estimate(value, n=n, n_total=n_total), totals, between)
+
+
+def significantly_better(a: Estimate, b: Estimate, *, lower_is_better: bool = False) -> bool:
+    """Tell whether `a` beats `b`, two independent estimates, at 95 %.
+
+    The difference has to exceed the two intervals' reach added in squares: 1.96 sqrt(SE_a^2 + SE_b^2)
+    where they are symmetric, and still honest where a share of 0 or 1 has SE 0.
+    """
+    if a.value is None or b.value is None or None in {a.low, a.high, b.low, b.high}:
+        return False
+    one, other = ((e.value or 0.0, e.low or 0.0, e.high or 0.0) for e in (a, b))
+    low, high = square_and_add(one, other)
+    return high < 0 if lower_is_better else low > 0
+
+
+def ranks(entries: Sequence[Estimate], *, lower_is_better: bool = False) -> list[int | None]:
+    """Rank independent estimates: 1 + the number of entries significantly better, so ties share.
+
+    An entry without value or interval has no rank; it stands last.
+    """
+    return [
+        1
+        + sum(
+            significantly_better(other, entry, lower_is_better=lower_is_better) for other in entries
+        )
+        if entry.value is not None and entry.has_interval
+        else None
+        for entry in entries
+    ]
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's step-down procedure."""
+    adjusted, floor = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        floor = max(floor, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = floor
+    return adjusted
