@@ -1,0 +1,71 @@
+"""Progress bars on standard error while an evaluation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from evaluators.model import SampleResult
+from evaluators.session import Part, Watcher
+
+
+class ProgressBars(Watcher):
+    """A bar per evaluator and task; lines instead of bars where there is no terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+        )
+        self._bars: dict[tuple[str, str], int] = {}
+        self._unscored: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop drawing and leave the last state on the screen."""
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """Print a line for a long step."""
+        self._console.print(f"{text} …")
+
+    def planned(self, parts: Sequence[Part]) -> None:
+        """Make a bar for each part."""
+        self.stage(f"Evaluating {sum(part.planned for part in parts)} samples")
+        for part in parts:
+            name = f"{part.method.name} on {part.task.name}"
+            self._bars[_key(part)] = self._progress.add_task(name, total=part.planned, note="")
+
+    async def result(self, part: Part, result: SampleResult) -> None:
+        """Move the bar of the part that the sample belongs to."""
+        key = _key(part)
+        if result.status != "ok":
+            self._unscored[key] = self._unscored.get(key, 0) + 1
+        count = self._unscored.get(key)
+        self._progress.update(
+            self._bars[key],  # type: ignore[arg-type]  # rich's TaskID is an int
+            advance=1,
+            note=f"{count} unscored" if count else "",
+        )
+
+
+def _key(part: Part) -> tuple[str, str]:
+    return part.method.name, part.task.name

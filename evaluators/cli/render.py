@@ -1,0 +1,65 @@
+"""Tables of estimates for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from evaluators.metrics import Estimate
+
+if TYPE_CHECKING:
+    from evaluators.metrics import Decomposition
+
+SHOWN = (
+    "acc@1", "acc@last", "delta", "CL", "CS", "RSS", "i2c_all", "c2i_all", "change_rate",
+    "parse_fail@last", "truncated@last", "unscored", "calls", "tokens_in", "tokens_out",
+)  # fmt: skip
+"""Rows of the table, in reading order; the rest is in the JSON."""
+
+MISSING = "–"
+"""Shown where there is no number; the reason stands beside it."""
+
+
+def decomposition_table(title: str, found: Decomposition) -> Table:
+    """Return a table with value, interval, counts and method of each estimate."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("", "value", "95 % interval", "of", "interval by"):
+        table.add_column(column, justify="left" if column in {"", "interval by"} else "right")
+    for name in SHOWN:
+        if name in found.estimates:
+            table.add_row(name, *_cells(found.estimates[name]))
+    table.caption = _caption(found)
+    table.caption_justify = "left"
+    return table
+
+
+def _cells(estimate: Estimate) -> Sequence[str]:
+    if estimate.value is None:
+        return MISSING, "", _of(estimate), estimate.reason
+    return _number(estimate.value), _interval(estimate), _of(estimate), estimate.method
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{_number(estimate.low)} … {_number(estimate.high)}"
+
+
+def _of(estimate: Estimate) -> str:
+    if estimate.denominator is not None and estimate.numerator is not None:
+        return f"{estimate.numerator:g}/{estimate.denominator:g}"
+    return f"{estimate.n}/{estimate.n_total}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _caption(found: Decomposition) -> str:
+    cells: Mapping[str, int] = found.cells
+    flips = ", ".join(f"{name} {count}" for name, count in cells.items())
+    p = found.mcnemar.p_exact if found.mcnemar else None
+    test = f"; McNemar exact p = {p:.3g}" if p is not None else ""
+    return f"first to last answer: {flips}{test}"

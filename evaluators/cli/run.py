@@ -1,0 +1,156 @@
+"""`run`: evaluates a model and prints the decomposition with intervals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evaluators.errors import BadParameter
+
+if TYPE_CHECKING:
+    from evaluators.session import Method, Plan, Report
+    from evaluators.tasks import TaskSpec
+
+LM_EVAL = "lm-eval"
+"""The runtime of every model name that is not itself a runtime."""
+
+
+@click.command("run")
+@click.argument("evaluators", nargs=-1, required=True, metavar="EVALUATOR...")
+@click.option("--task", "tasks", multiple=True, help="A task; may be repeated.")
+@click.option("--suite", help="A suite, by name or as a TOML file, instead of tasks.")
+@click.option("--model", required=True, help="lm-eval's model name (hf, …) or a runtime (echo, …).")
+@click.option("--model-args", default="", help="k=v,k=v or JSON, as lm-eval takes them.")
+@click.option("--limit", type=click.IntRange(min=1), help="Samples per task.")
+@click.option("--param", "params", multiple=True, help="k=v, or evaluator.k=v; may be repeated.")
+@click.option("--num-fewshot", type=click.IntRange(min=0), help="Few-shot examples per task.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Token limit of answers.")
+@click.option("--system-prompt", help="System prompt before every question.")
+@click.option("--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--in-flight", type=click.IntRange(min=1), help="Samples worked on at once.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write files here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def run(**options: Any) -> None:
+    """Evaluate a model with one or more evaluators on tasks or a suite."""
+    plan = _plan(options)
+    report = asyncio.run(_run(plan, quiet=options["as_json"]))
+    if options["out"]:
+        from evaluators.cli.output import write_report
+
+        for path in write_report(options["out"], plan, report):
+            click.echo(f"wrote {path}", err=True)
+    _print(plan, report, as_json=options["as_json"])
+
+
+def _plan(options: dict[str, Any]) -> Plan:
+    """Check all that can be checked before anything is started."""
+    from evaluators.engine import Limits
+    from evaluators.runtimes import ModelSpec, parse_model_args, preflight, runtime_names
+    from evaluators.session import Plan
+
+    methods = _methods(options["evaluators"], options["params"])
+    runtime = options["model"] if options["model"] in runtime_names() else LM_EVAL
+    spec = ModelSpec(
+        runtime, options["model"], parse_model_args(options["model_args"]), options["batch_size"]
+    )
+    tasks, limits = _tasks(options)
+    preflight(spec)
+    in_flight = options["in_flight"] or max(32, 4 * options["batch_size"])
+    return Plan(
+        spec,
+        methods,
+        tuple(tasks),
+        limits,
+        seed=options["seed"],
+        limits=Limits(in_flight=in_flight),
+        include_paths=options["paths"],
+    )
+
+
+def _methods(names: Sequence[str], params: Sequence[str]) -> tuple[Method, ...]:
+    from evaluators.registry import load_evaluator
+    from evaluators.session import Method
+
+    evaluators = {name: load_evaluator(name) for name in names}
+    given: dict[str, dict[str, str]] = {name: {} for name in evaluators}
+    for text in params:
+        key, equals, value = text.partition("=")
+        owner, dot, parameter = key.rpartition(".")
+        if not equals or not parameter or (dot and owner not in given):
+            reason = "parameters are k=v or evaluator.k=v of an evaluator that runs"
+            raise BadParameter(owner="--param", name=key, value=text, reason=reason)
+        takers = [owner] if dot else _takers(evaluators, parameter)
+        for taker in takers:
+            given[taker][parameter] = value
+    return tuple(Method(method, method.bind(given[name])) for name, method in evaluators.items())
+
+
+def _takers(evaluators: dict[str, Any], parameter: str) -> list[str]:
+    """Return the evaluators that know a parameter; one that none knows goes to all, to be refused."""
+    known = [name for name, e in evaluators.items() if parameter in e.params.model_fields]
+    return known or list(evaluators)
+
+
+def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | None]]:
+    from evaluators.tasks import TaskSpec, load_suite
+
+    if bool(options["suite"]) == bool(options["tasks"]):
+        raise click.UsageError("Name either tasks (--task) or a suite (--suite).")
+    limits: dict[str, int | None] = {}
+    if options["suite"]:
+        suite = load_suite(options["suite"])
+        specs = [entry.spec for entry in suite.tasks]
+        limits = {entry.spec.name: entry.limit for entry in suite.tasks}
+    else:
+        specs = [TaskSpec(name) for name in dict.fromkeys(options["tasks"])]
+    if options["limit"]:
+        limits = {spec.name: options["limit"] for spec in specs}
+    changes = {
+        key: options[key]
+        for key in ("num_fewshot", "max_tokens", "system_prompt")
+        if options[key] is not None
+    }
+    return [replace(spec, **changes) for spec in specs], limits
+
+
+async def _run(plan: Plan, *, quiet: bool) -> Report:
+    from evaluators.cli.progress import ProgressBars
+    from evaluators.session import run_plan
+
+    with ProgressBars(quiet=quiet) as bars:
+        return await run_plan(plan, bars)
+
+
+def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
+    from evaluators.metrics import Trajectory, decompose
+
+    found = {
+        (evaluator, task): decompose([Trajectory.from_result(result) for result in results])
+        for (evaluator, task), results in report.results.items()
+    }
+    if as_json:
+        rows = [
+            {"evaluator": evaluator, "task": task, **decomposition.to_json()}
+            for (evaluator, task), decomposition in found.items()
+        ]
+        model = {"label": report.model.label, "fingerprint": report.fingerprint}
+        print(json.dumps({"model": model, "results": rows}, indent=2))
+        return
+    from rich.console import Console
+
+    from evaluators.cli.render import decomposition_table
+
+    console = Console()
+    for (evaluator, task), decomposition in found.items():
+        params = next(method.params for method in plan.methods if method.name == evaluator)
+        shown = ", ".join(f"{key}={value}" for key, value in params.items())
+        console.print()
+        console.print(decomposition_table(f"{evaluator}({shown}) on {task}", decomposition))

@@ -1,0 +1,114 @@
+"""Equal calls are made once, and one waiter's end is not another's."""
+
+import asyncio
+
+import pytest
+
+from evaluators.engine import MemoryStore, SharedModel, call_key
+from evaluators.errors import RuntimeUnavailable
+from evaluators.model import ChatRequest, Sampling, user
+from evaluators.testing import ScriptedModel
+
+
+def request(text: str = "hello", **sampling: object) -> ChatRequest:
+    return ChatRequest((user(text),), Sampling(**sampling))
+
+
+class TestCallKey:
+    def test_is_equal_for_equal_calls(self) -> None:
+        assert call_key("model", request()) == call_key("model", request())
+
+    @pytest.mark.parametrize(
+        ("fingerprint", "other"),
+        [
+            ("another model", request()),
+            ("model", request("other text")),
+            ("model", request(max_tokens=7)),
+            ("model", request(temperature=0.7, seed=1)),
+            ("model", request(stop=("\n",))),
+        ],
+        ids=["model", "messages", "limit", "sampling", "stop"],
+    )
+    def test_differs_with(self, fingerprint: str, other: ChatRequest) -> None:
+        assert call_key(fingerprint, other) != call_key("model", request())
+
+    def test_differs_with_seed(self) -> None:
+        one, two = (request(temperature=1.0, seed=seed) for seed in (1, 2))
+        assert call_key("model", one) != call_key("model", two)
+
+
+class TestSharedModel:
+    async def test_makes_equal_calls_in_flight_once(self) -> None:
+        model = ScriptedModel(["a", "b"], delay=0.01)
+        shared = SharedModel(model)
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(shared.complete(request())) for _ in range(5)]
+        assert [call.result().text for call in calls] == ["a"] * 5
+        assert sorted(call.result().cached for call in calls) == [False, True, True, True, True]
+        assert len(model.requests) == 1
+
+    async def test_answers_from_the_store_after_a_restart(self) -> None:
+        store = MemoryStore()
+        first = await SharedModel(ScriptedModel(["a"]), store=store).complete(request())
+        model = ScriptedModel(["another text"])
+        again = await SharedModel(model, store=store).complete(request())
+        assert (again.text, again.cached, again.usage) == (first.text, True, first.usage)
+        assert model.requests == []
+
+    async def test_never_serves_another_models_text(self) -> None:
+        store = MemoryStore()
+        await SharedModel(ScriptedModel(["a"]), store=store).complete(request())
+        other = ScriptedModel(["b"])
+        other.fingerprint = "another model"
+        assert (await SharedModel(other, store=store).complete(request())).text == "b"
+
+    async def test_bounds_calls_in_flight(self) -> None:
+        flying = most = 0
+
+        def reply(_: ChatRequest) -> str:
+            return "x"
+
+        class Counting(ScriptedModel):
+            async def complete(self, request):  # type: ignore[no-untyped-def]  # a double of a double
+                nonlocal flying, most
+                flying += 1
+                most = max(most, flying)
+                try:
+                    return await super().complete(request)
+                finally:
+                    flying -= 1
+
+        shared = SharedModel(Counting(reply, delay=0.005), in_flight=3)
+        async with asyncio.TaskGroup() as group:
+            for number in range(12):
+                group.create_task(shared.complete(request(str(number))))
+        assert most == 3
+
+    async def test_cancelling_one_waiter_leaves_the_call_to_the_others(self) -> None:
+        model = ScriptedModel(["a"], delay=0.02)
+        shared = SharedModel(model)
+        first = asyncio.create_task(shared.complete(request()))
+        second = asyncio.create_task(shared.complete(request()))
+        await asyncio.sleep(0.005)
+        first.cancel()
+        assert (await second).text == "a"
+        assert first.cancelled()
+        assert len(model.requests) == 1
+
+    async def test_cancelling_the_last_waiter_ends_the_call(self) -> None:
+        shared = SharedModel(ScriptedModel(["a"], delay=30))
+        waiter = asyncio.create_task(shared.complete(request()))
+        await asyncio.sleep(0.005)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_refuses_every_waiter_when_the_call_fails_and_forgets_the_failure(self) -> None:
+        model = ScriptedModel(["a"], delay=0.005, fail_after=0)
+        shared = SharedModel(model)
+        calls = [asyncio.create_task(shared.complete(request())) for _ in range(3)]
+        done, _ = await asyncio.wait(calls)
+        assert all(isinstance(call.exception(), RuntimeUnavailable) for call in done)
+        model._fail_after = None
+        assert (await shared.complete(request())).text == "a"
