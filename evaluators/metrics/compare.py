@@ -15,6 +15,7 @@ from evaluators.metrics.estimators import (
     gain,
 )
 from evaluators.metrics.intervals import McNemar, mcnemar, square_and_add
+from evaluators.metrics.measures import ONE_ANSWER
 from evaluators.metrics.trajectory import Graded, Trajectory
 from evaluators.model import Json
 
@@ -94,13 +95,17 @@ def _differences(a: Graded, b: Graded, *, n_total: int) -> dict[str, Estimate]:
     names = ("acc@1", "acc@last", "delta", "CL", "CS", "RSS")
     if not a.n:
         return dict.fromkeys(names, null(NO_PAIR, n_total=n_total))
+    accuracies = {
+        "acc@1": gain(a.right(0), b.right(0), a.clusters, n_total=n_total),
+        "acc@last": gain(a.right(-1), b.right(-1), a.clusters, n_total=n_total),
+    }
+    if min(a.turns, b.turns) < 2:
+        return accuracies | dict.fromkeys(names[2:], null(ONE_ANSWER, n=a.n, n_total=n_total))
     moves = [g.right(-1).astype(float) - g.right(0) for g in (a, b)]
     cells = [_cells_by_sample(g) for g in (a, b)]
     totals = cluster_totals(a.clusters, *cells[0], *cells[1])
-    return {
-        "acc@1": gain(a.right(0), b.right(0), a.clusters, n_total=n_total),
-        "acc@last": gain(a.right(-1), b.right(-1), a.clusters, n_total=n_total),
-        "delta": difference(*moves, a.clusters, n_total=n_total),
+    return accuracies | {
+        "delta": difference(moves[0], moves[1], a.clusters, n_total=n_total),
         "CL": _bootstrapped_difference(totals, _kept, n=a.n, n_total=n_total),
         "CS": _bootstrapped_difference(totals, _fixed, n=a.n, n_total=n_total),
         "RSS": _bootstrapped_difference(totals, _rss, n=a.n, n_total=n_total),
@@ -150,8 +155,8 @@ def _bootstrapped_difference(
 def significantly_better(a: Estimate, b: Estimate, *, lower_is_better: bool = False) -> bool:
     """Tell whether `a` beats `b`, two independent estimates, at 95 %.
 
-    The difference has to exceed the two intervals' reach added in squares: 1.96 sqrt(SE_a^2 + SE_b^2)
-    where they are symmetric, and still honest where a share of 0 or 1 has SE 0.
+    The difference has to exceed the reach of both intervals, added in squares. That is
+    1.96 sqrt(SE_a^2 + SE_b^2) where they are symmetric, and honest where a share of 1 has SE 0.
     """
     if a.value is None or b.value is None or None in {a.low, a.high, b.low, b.high}:
         return False
@@ -165,13 +170,13 @@ def ranks(entries: Sequence[Estimate], *, lower_is_better: bool = False) -> list
 
     An entry without value or interval has no rank; it stands last.
     """
+
+    def better_than(entry: Estimate) -> int:
+        beats = (significantly_better(e, entry, lower_is_better=lower_is_better) for e in entries)
+        return sum(beats)
+
     return [
-        1
-        + sum(
-            significantly_better(other, entry, lower_is_better=lower_is_better) for other in entries
-        )
-        if entry.value is not None and entry.has_interval
-        else None
+        1 + better_than(entry) if entry.value is not None and entry.has_interval else None
         for entry in entries
     ]
 

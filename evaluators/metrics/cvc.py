@@ -30,9 +30,9 @@ class Odds:
     first: float
     """P(a): the first answer is right."""
     kept: float
-    """P(b|a): the second is right, given a right first; 0, without weight, where that never happens."""
+    """P(b|a): the second is right after a right first; 0, without weight, where there is none."""
     fixed: float
-    """P(b|not a): the second is right, given a wrong first; 0, without weight, likewise."""
+    """P(b|not a): the second is right after a wrong first; 0, without weight, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

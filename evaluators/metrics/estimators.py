@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.intp]
 
 ONE_CLUSTER = "one cluster has no interval"
+NO_RESAMPLE = "hardly any resample has a value"
 NO_PAIR = "no sample was scored on both sides"
 
 
@@ -164,7 +165,7 @@ def bootstrapped(base: Estimate, totals: Floats, statistic: Callable[[Floats], F
     """
     drawn: Resampled | None = bootstrap(totals, statistic)
     if drawn is None or base.value is None:
-        return replace(base, reason=base.reason or ONE_CLUSTER)
+        return replace(base, reason=ONE_CLUSTER if len(totals) < 2 else NO_RESAMPLE)
     if drawn.se == 0:
         return replace(base, dropped=drawn.dropped, reason="every resample gives the same value")
     return replace(
