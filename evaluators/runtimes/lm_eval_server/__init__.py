@@ -1,0 +1,1 @@
+"""The child process around an lm-eval model class: the only place that sees torch."""

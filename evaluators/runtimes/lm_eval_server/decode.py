@@ -1,0 +1,170 @@
+"""Continuous batching over a Hugging Face model: rows of every kind share each forward pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import torch
+from transformers.cache_utils import DynamicCache
+
+from evaluators.model import Sampling
+from evaluators.runtimes.lm_eval_server import cache as surgery
+from evaluators.runtimes.lm_eval_server.rows import Processors, Row, TextRules
+from evaluators.runtimes.lm_eval_server.sampling import Dice, draw
+from evaluators.runtimes.server.protocol import Reply
+
+_PREFILL_TOKENS = 16_384
+"""Most tokens, padding included, of one prefill: bounds the memory that long prompts take."""
+
+
+class Decoder:
+    """The rows in flight and their cache."""
+
+    def __init__(self, lm: Any) -> None:
+        self._lm = lm
+        self._model = lm.model
+        self._device = torch.device(lm.device)
+        self._rules = TextRules(lm)
+        self._processors = Processors(lm.model, self._device)
+        accepted = _forward_parameters(lm.model)
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._positions = "position_ids" in accepted
+        probe = DynamicCache(config=lm.model.config)
+        self.joins = self._positions and surgery.can_join(probe)
+        self._shrinks = self._positions and surgery.can_shrink(probe)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything in flight."""
+        self._rows: list[Row] = []
+        self._cache: DynamicCache | None = None
+        self._mask = torch.empty((0, 0), dtype=torch.long, device=self._device)
+        self._last = torch.empty((0, 1), dtype=torch.long, device=self._device)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are in flight."""
+        return len(self._rows)
+
+    def drop(self, tickets: AbstractSet[int]) -> None:
+        """Let rows that nobody waits for end here; they leave with the next step."""
+        for row in self._rows:
+            row.stopped = row.stopped or row.ticket in tickets
+
+    @torch.inference_mode()
+    def step(self, joining: Sequence[tuple[int, list[int], Sampling]]) -> list[tuple[int, Reply]]:
+        """Prefill the new rows, give every row a token, and return those that are finished."""
+        done = self._leave()
+        for group in _groups(joining):
+            self._prefill([self._start(*item) for item in group])
+        done += self._leave()
+        if self._rows:
+            self._decode()
+            done += self._leave()
+        return done
+
+    def _start(self, ticket: int, prompt: list[int], sampling: Sampling) -> Row:
+        row = self._rules.row(ticket, prompt, sampling, dice=Dice(sampling, self._device))
+        self._processors.attach(row)
+        return row
+
+    def _prefill(self, rows: list[Row]) -> None:
+        longest = max(len(row.prompt) for row in rows)
+        ids = torch.zeros((len(rows), longest), dtype=torch.long)
+        mask = torch.zeros((len(rows), longest), dtype=torch.long)
+        for index, row in enumerate(rows):
+            ids[index, longest - len(row.prompt) :] = torch.tensor(row.prompt)
+            mask[index, longest - len(row.prompt) :] = 1
+        mask = mask.to(self._device)
+        cache = DynamicCache(config=self._model.config)
+        scores = self._forward(ids.to(self._device), mask, cache)
+        last = self._choose(rows, scores)
+        if self._cache is None:
+            self._rows, self._cache, self._mask, self._last = rows, cache, mask, last
+            return
+        surgery.join(self._cache, cache)
+        self._rows += rows
+        self._mask = surgery.join_masks(self._mask, mask)
+        self._last = torch.cat([self._last, last])
+
+    def _decode(self) -> None:
+        assert self._cache is not None  # noqa: S101 - rows in flight have a cache
+        ones = torch.ones((len(self._rows), 1), dtype=torch.long, device=self._device)
+        self._mask = torch.cat([self._mask, ones], dim=1)
+        scores = self._forward(self._last, self._mask, self._cache)
+        self._last = self._choose(self._rows, scores)
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """Return the float32 scores of the next token of every row."""
+        extra: dict[str, Any] = dict(self._last_only)
+        if self._positions:
+            positions = (mask.cumsum(-1) - 1).clamp_(min=0)
+            extra["position_ids"] = positions[:, -ids.shape[1] :]
+        mixed = self._lm.mixed_precision_dtype
+        with torch.autocast(self._device.type, dtype=mixed, enabled=mixed is not None):
+            output = self._model(
+                input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra
+            )
+        scores: torch.Tensor = output.logits[:, -1].to(
+            copy=True, dtype=torch.float32, device=self._device
+        )
+        return scores
+
+    def _choose(self, rows: Sequence[Row], scores: torch.Tensor) -> torch.Tensor:
+        """Append one token to every row that still wants one; return the column of tokens."""
+        scores = self._processors.apply(rows, scores)
+        chosen = draw(scores, [row.dice for row in rows])
+        wanting = [
+            (row, token)
+            for row, token in zip(rows, chosen.tolist(), strict=True)
+            if not row.finished
+        ]
+        self._rules.append([row for row, _ in wanting], [token for _, token in wanting])
+        return chosen[:, None]
+
+    def _leave(self) -> list[tuple[int, Reply]]:
+        """Take the finished rows out and return their replies."""
+        done = [row for row in self._rows if row.finished]
+        if not done:
+            return []
+        if len(done) == len(self._rows):
+            self.clear()
+        elif self._shrinks:
+            self._shrink()
+        else:
+            return []  # a batch that cannot shrink is answered as a whole
+        return [(row.ticket, self._rules.reply(row)) for row in done]
+
+    def _shrink(self) -> None:
+        assert self._cache is not None  # noqa: S101 - rows in flight have a cache
+        kept = [index for index, row in enumerate(self._rows) if not row.finished]
+        indices = torch.tensor(kept, device=self._device)
+        self._rows = [self._rows[index] for index in kept]
+        surgery.keep_rows(self._cache, indices)
+        self._mask, self._last = self._mask[indices], self._last[indices]
+        padding = int(self._mask.argmax(1).min())
+        if padding and self.joins:
+            surgery.drop_columns(self._cache, padding)
+            self._mask = self._mask[:, padding:]
+
+
+def _forward_parameters(model: Any) -> AbstractSet[str]:
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inspect.signature(base.forward).parameters.keys()
+
+
+def _groups(
+    joining: Sequence[tuple[int, list[int], Sampling]],
+) -> Iterator[list[tuple[int, list[int], Sampling]]]:
+    """Yield rows of like length together, as many as one prefill may hold."""
+    group: list[tuple[int, list[int], Sampling]] = []
+    for item in sorted(joining, key=lambda item: len(item[1])):
+        if group and len(item[1]) * (len(group) + 1) > _PREFILL_TOKENS:
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group

@@ -1,0 +1,95 @@
+"""lm-eval's Hugging Face models: its loading, templates and tokens, our batching."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, cast
+
+import jinja2
+from lm_eval.models.huggingface import HFLM
+
+from evaluators.runtimes.lm_eval_server.decode import Decoder
+from evaluators.runtimes.lm_eval_server.versions import versions
+from evaluators.runtimes.server.batcher import Answered, Work
+from evaluators.runtimes.server.protocol import Call, Facts, Refused, check_length
+
+
+def is_decodable(lm: object) -> bool:
+    """Tell whether the model's text comes from plain forward passes, so that we may batch them."""
+    return (
+        isinstance(lm, HFLM)
+        and type(lm).generate_until is HFLM.generate_until
+        and type(lm)._model_generate is HFLM._model_generate  # noqa: SLF001 - an override means it needs something else
+        and lm.backend == "causal"
+        and lm.world_size == 1
+        and hasattr(lm.model, "generation_config")
+        and not getattr(lm.model, "_is_stateful", False)
+    )
+
+
+class HfBackend:
+    """Rows through one Hugging Face model."""
+
+    def __init__(self, lm: Any, *, label: str, batch_size: int) -> None:
+        self._lm = lm
+        self._decoder = Decoder(lm)
+        template = lm.chat_template(chat_template=True) if lm.tokenizer.chat_template else None
+        self.facts = Facts(
+            label=label,
+            context_window=int(lm.max_length),
+            capabilities=frozenset({"prefix", *(["chat"] if template else [])}),
+            batch_size=batch_size,
+            has_chat_template=bool(template),
+            chat_template_sha256=hashlib.sha256(template.encode()).hexdigest()
+            if template
+            else None,
+            dtype=str(lm.model.dtype).removeprefix("torch."),
+            device=str(lm.device),
+            parameters=lm.model.num_parameters(),
+            versions=versions(),
+        )
+
+    @property
+    def joins(self) -> bool:
+        """Whether rows may join a batch that is running."""
+        return self._decoder.joins
+
+    @property
+    def rows(self) -> int:
+        """How many rows are in flight."""
+        return self._decoder.rows
+
+    def prepare(self, call: Call) -> Work:
+        """Render and tokenise exactly as lm-eval does for one request."""
+        text = render_chat(self._lm, call) if call.messages else call.prompt
+        encoded, _ = self._lm.tok_batch_encode([text])
+        tokens = [int(token) for token in encoded[0].tolist()]
+        check_length(len(tokens), call.sampling, self.facts.context_window)
+        return Work(tokens, len(tokens), call.sampling)
+
+    def step(self, joining: Sequence[tuple[int, Work]]) -> Sequence[Answered]:
+        """Take the new rows aboard and give every row a token."""
+        rows = [(t, cast("list[int]", w.prompt), w.sampling) for t, w in joining]
+        return list(self._decoder.step(rows))
+
+    def drop(self, tickets: AbstractSet[int]) -> None:
+        """Forget rows that nobody waits for."""
+        self._decoder.drop(tickets)
+
+    def clear(self) -> None:
+        """Forget everything in flight."""
+        self._decoder.clear()
+
+
+def render_chat(lm: Any, call: Call) -> Any:
+    """Return the chat as lm-eval renders it; a last message of the assistant is left open."""
+    chat = [message.wire() for message in call.messages]
+    if not getattr(getattr(lm, "tokenizer", None), "chat_template", True):
+        raise Refused("the model has no chat template; use /v1/completions")
+    try:
+        return lm.apply_chat_template(chat, add_generation_prompt=not call.continues)
+    except (jinja2.TemplateError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise Refused(f"the chat template does not take these messages: {reason}") from error
