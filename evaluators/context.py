@@ -176,9 +176,7 @@ class Context:
             payload={"prompts": _prompts(chat)} if _prompts(chat) else {},
         )
         prefix = chat[-1].content if chat and chat[-1].role == "assistant" else ""
-        return Reply(
-            completion.text, completion.finish_reason, completion.usage, node.idx, prefix
-        )
+        return Reply(completion.text, completion.finish_reason, completion.usage, node.idx, prefix)
 
     async def generate_many(
         self, messages: Sequence[Message], count: int, **options: Any
@@ -242,9 +240,7 @@ class Context:
         return len(self._slots) - 1
 
     def _fill(self, slot: int, **fields: Any) -> Node:
-        node = Node(
-            idx=slot, sees_gold=self.sees_gold, gated_by_gold=self.used_oracle, **fields
-        )
+        node = Node(idx=slot, sees_gold=self.sees_gold, gated_by_gold=self.used_oracle, **fields)
         self._slots[slot] = node
         return node
 
@@ -275,9 +271,7 @@ class Context:
             stop=default.stop if stop is None else tuple(stop),
         )
 
-    def _seeded(
-        self, chat: Sequence[Message], sampling: Sampling, role: ModelRole
-    ) -> Sampling:
+    def _seeded(self, chat: Sequence[Message], sampling: Sampling, role: ModelRole) -> Sampling:
         """Give a sampled call the seed that only its place decides, never the order of calls.
 
         Occurrence counts equal calls within the trajectory: the third equal call of any method

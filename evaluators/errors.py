@@ -1,22 +1,22 @@
 """Every error the library raises. Errors carry data; the words for people are made at the edges.
 
-    RedraftError
-    ├─ InputError               somebody asked for something that cannot be
-    │  ├─ NotInstalled          no evaluator, task, suite, runtime or metric of that name
-    │  ├─ AmbiguousName         two distributions offer one name
-    │  ├─ BrokenPlugin          an installed plugin cannot be imported
-    │  ├─ BadParameter          an evaluator's parameter is unknown, of the wrong type or out of range
-    │  ├─ BadTask               a task cannot be evaluated here
-    │  ├─ BadModel              a model cannot be loaded or lacks what is needed
-    │  └─ BadFile               a file is not what it should be (line number inside)
-    ├─ SampleError              one sample failed; the others go on
-    │  ├─ CallError             a call to the model failed
-    │  │  ├─ CallRefused        for good: the runtime will not serve this request
-    │  │  └─ RuntimeUnavailable for now: the sample must be made again
-    │  ├─ BudgetExceeded        a limit on calls, tokens or time was reached
-    │  ├─ EvaluatorError        the plugin raised
-    │  └─ GradeError            the task could not grade an answer
-    └─ RunAborted               the whole run stops: cancelled, fenced off or out of time
+RedraftError
+├─ InputError               somebody asked for something that cannot be
+│  ├─ NotInstalled          no evaluator, task, suite, runtime or metric of that name
+│  ├─ AmbiguousName         two distributions offer one name
+│  ├─ BrokenPlugin          an installed plugin cannot be imported
+│  ├─ BadParameter          an evaluator's parameter is unknown, of the wrong type or out of range
+│  ├─ BadTask               a task cannot be evaluated here
+│  ├─ BadModel              a model cannot be loaded or lacks what is needed
+│  └─ BadFile               a file is not what it should be (line number inside)
+├─ SampleError              one sample failed; the others go on
+│  ├─ CallError             a call to the model failed
+│  │  ├─ CallRefused        for good: the runtime will not serve this request
+│  │  └─ RuntimeUnavailable for now: the sample must be made again
+│  ├─ BudgetExceeded        a limit on calls, tokens or time was reached
+│  ├─ EvaluatorError        the plugin raised
+│  └─ GradeError            the task could not grade an answer
+└─ RunAborted               the whole run stops: cancelled, fenced off or out of time
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ class NotInstalled(InputError):
     def __str__(self) -> str:
         """Say what is missing and what is near."""
         near = self.data.get("near")
-        hint = f" Did you mean {' or '.join(map(str, near))}?" if isinstance(near, list) and near else ""
+        hint = (
+            f" Did you mean {' or '.join(map(str, near))}?"
+            if isinstance(near, list) and near
+            else ""
+        )
         return f"No {self.data['kind']} named {self.data['name']!r} is installed.{hint}"
 
 
@@ -87,7 +91,9 @@ class AmbiguousName(InputError):
         """Name the distributions that collide."""
         names = self.data["distributions"]
         listed = " and ".join(map(str, names)) if isinstance(names, list) else str(names)
-        return f"The {self.data['kind']} {self.data['name']!r} is offered by {listed}; uninstall one."
+        return (
+            f"The {self.data['kind']} {self.data['name']!r} is offered by {listed}; uninstall one."
+        )
 
 
 class BrokenPlugin(InputError):

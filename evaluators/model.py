@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """Anything that JSON can say."""
 
 Speaker = Literal["system", "user", "assistant"]
@@ -171,7 +171,7 @@ class Node:
     finish_reason: FinishReason | None
     sampling: Sampling | None
     usage: Usage | None
-    """None for moves that cost no call. Logical tokens: counted whether or not the call was shared."""
+    """None for moves that cost no call. Logical: counted whether or not the call was shared."""
     cached: bool = False
     """True when this run did not have to compute it."""
     agent: str = ""

@@ -14,7 +14,7 @@ class Model(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Identity of weights, revision, runtime, dtype and chat template; equal means same model."""
+        """Identity of weights, runtime, dtype and chat template; equal means the same model."""
         ...
 
     @property
@@ -102,6 +102,6 @@ class Store(Protocol):
 class Sink(Protocol):
     """Takes finished samples, one by one, as they finish."""
 
-    async def __call__(self, result: SampleResult) -> None:
+    async def __call__(self, result: SampleResult, /) -> None:
         """Keep one finished sample. Raising stops the run."""
         ...

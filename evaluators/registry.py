@@ -78,7 +78,7 @@ def load(kind: str, name: str) -> object:
     point = _one(kind, name)
     try:
         return point.load()
-    except Exception as error:  # noqa: BLE001 - a plugin's import may raise anything
+    except Exception as error:
         raise BrokenPlugin(
             kind=kind,
             name=name,

@@ -13,7 +13,7 @@ from evaluators.engine import Limits, SharedModel, evaluate
 from evaluators.errors import BadModel
 from evaluators.evaluator import Evaluator
 from evaluators.model import Sample, SampleResult
-from evaluators.ports import Model, Task, TaskInfo
+from evaluators.ports import Model, Sink, Task, TaskInfo
 from evaluators.runtimes import ModelInfo, ModelSpec, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
@@ -167,7 +167,7 @@ def _sink(
     part: Part,
     results: list[SampleResult],
     tell: Callable[[Part, SampleResult], Awaitable[None]],
-) -> Callable[[SampleResult], Awaitable[None]]:
+) -> Sink:
     async def keep(result: SampleResult) -> None:
         results.append(result)
         await tell(part, result)

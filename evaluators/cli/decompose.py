@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from evaluators.metrics import Decomposition, Trajectory
 
 
 @click.command("decompose")
@@ -19,7 +24,7 @@ def decompose(file: Path, *, as_json: bool) -> None:
     "task", "replicate", "parsed", "truncated" and costs may be added. `-` reads standard input.
     """
     from evaluators.formats.transcripts import read_transcripts
-    from evaluators.metrics import Decomposition, Trajectory, macro
+    from evaluators.metrics import macro
     from evaluators.metrics import decompose as take_apart
 
     by_task: dict[str, list[Trajectory]] = defaultdict(list)
@@ -36,12 +41,12 @@ def decompose(file: Path, *, as_json: bool) -> None:
     _print(file, found)
 
 
-def _print(file: Path, found: dict[str, object]) -> None:
+def _print(file: Path, found: Mapping[str, Decomposition]) -> None:
     from rich.console import Console
 
     from evaluators.cli.render import decomposition_table
 
     console = Console()
     for task, decomposition in found.items():
-        console.print(decomposition_table(task or file.name, decomposition))  # type: ignore[arg-type]
+        console.print(decomposition_table(task or file.name, decomposition))
         console.print()

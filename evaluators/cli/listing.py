@@ -39,11 +39,11 @@ def _rows(kind: str, *, everything: bool) -> list[dict[str, Any]]:
 
             return [{"name": f"bundled/{name}"} for name in bundled_models()]
         case "metrics":
-            from evaluators.metrics import all_metrics
+            from evaluators.metrics import get, names
 
             return [
-                {"name": m.name, "title": m.title, "definition": m.definition}
-                for m in all_metrics()
+                {"name": name, "title": get(name).title, "definition": get(name).definition}
+                for name in names()
             ]
         case _:
             from evaluators.registry import installed

@@ -36,7 +36,9 @@ def new(name: str, *, into: Path) -> None:
         )
     folder = into / f"redraft-{name.replace('_', '-')}"
     if folder.exists():
-        raise click.BadParameter(f"{folder} exists already; nothing was written.", param_hint="NAME")
+        raise click.BadParameter(
+            f"{folder} exists already; nothing was written.", param_hint="NAME"
+        )
     _write(folder, {"name": name, "package": f"redraft_{name}", "dist": folder.name})
     click.echo(f"Made {folder}. Next:\n")
     click.echo(f"  pip install -e {folder}\n  python -m evaluators check {name}")

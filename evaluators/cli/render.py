@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -58,8 +58,11 @@ def _number(value: float) -> str:
 
 
 def _caption(found: Decomposition) -> str:
-    cells: Mapping[str, int] = found.cells
-    flips = ", ".join(f"{name} {count}" for name, count in cells.items())
-    p = found.mcnemar.p_exact if found.mcnemar else None
-    test = f"; McNemar exact p = {p:.3g}" if p is not None else ""
-    return f"first to last answer: {flips}{test}"
+    if found.cells is None:
+        return "one answer per sample: nothing to compare it with"
+    c = found.cells
+    flips = (
+        f"right→right {c.cc:g}, right→wrong {c.ci:g}, wrong→right {c.ic:g}, wrong→wrong {c.ii:g}"
+    )
+    p = found.significance.p
+    return f"{flips}; {found.significance.test} p = {p:.3g}" if p is not None else flips

@@ -32,7 +32,9 @@ LM_EVAL = "lm-eval"
 @click.option("--num-fewshot", type=click.IntRange(min=0), help="Few-shot examples per task.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Token limit of answers.")
 @click.option("--system-prompt", help="System prompt before every question.")
-@click.option("--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True)
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--in-flight", type=click.IntRange(min=1), help="Samples worked on at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
@@ -94,7 +96,7 @@ def _methods(names: Sequence[str], params: Sequence[str]) -> tuple[Method, ...]:
 
 
 def _takers(evaluators: dict[str, Any], parameter: str) -> list[str]:
-    """Return the evaluators that know a parameter; one that none knows goes to all, to be refused."""
+    """Return the evaluators that know a parameter; all of them if none does, to refuse it."""
     known = [name for name, e in evaluators.items() if parameter in e.params.model_fields]
     return known or list(evaluators)
 

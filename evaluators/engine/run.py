@@ -14,7 +14,7 @@ from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task
 
 GIVE_UP_AFTER = 3
-"""Infrastructure errors in a row, without a sample that went through, that mean the model is gone."""
+"""Infrastructure errors in a row, with no sample going through, that mean a dead model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,7 @@ async def evaluate(
     """
     limits = limits or Limits()
     work = ((sample, replicate) for sample in samples for replicate in range(replicates))
-    job = _Job(
-        evaluator, evaluator.bind(params), task, models, sink, seed, limits, _Progress(work)
-    )
+    job = _Job(evaluator, evaluator.bind(params), task, models, sink, seed, limits, _Progress(work))
     lanes = min(limits.in_flight, len(samples) * replicates)
     try:
         async with asyncio.TaskGroup() as group:  # the first error cancels every other lane

@@ -1,4 +1,4 @@
-"""What every evaluator must do, whoever wrote it: the checks behind `python -m evaluators check`."""
+"""What every evaluator must do, whoever wrote it: the checks behind `check`."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ async def _behaviour(evaluator: Evaluator) -> list[CheckResult]:
         await _try(f"it survives a model that {what}", lambda s=script: _ok(evaluator, s))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         for what, script in USELESS.items()
     ]
-    results.append(
-        await _try("the same seed gives the same calls", lambda: _repeatable(evaluator))
-    )
+    results.append(await _try("the same seed gives the same calls", lambda: _repeatable(evaluator)))
     return results
 
 

@@ -168,6 +168,4 @@ def _grade(text: str, gold: str) -> Grade:
     extracted = _extract(text)
     correct = same_answer(extracted, gold)
     score = float(correct)
-    return Grade(
-        correct, score, extracted, gold, {"exact_match,none": score}, {"none": extracted}
-    )
+    return Grade(correct, score, extracted, gold, {"exact_match,none": score}, {"none": extracted})

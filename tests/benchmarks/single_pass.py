@@ -92,7 +92,9 @@ def scores_in(out: str) -> dict[int, float]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     first_filter = rows[0]["filter"]
     return {
-        row["doc_id"]: float(row[row["metrics"][0]]) for row in rows if row["filter"] == first_filter
+        row["doc_id"]: float(row[row["metrics"][0]])
+        for row in rows
+        if row["filter"] == first_filter
     }
 
 
@@ -129,14 +131,19 @@ def main() -> None:
             differing = {k for k, v in theirs[-1].scores.items() if ours[-1].scores.get(k) != v}
             sys.exit(f"per-sample scores differ on documents {sorted(differing)}")
         print(f"pair {number + 1}: ratio {ours[-1].work / theirs[-1].work:.3f}", flush=True)
-    print(f"\n{options.task}, {options.limit} samples, batch size {options.batch_size}, float32, CPU")
+    print(
+        f"\n{options.task}, {options.limit} samples, batch size {options.batch_size}, float32, CPU"
+    )
     for name, found in (("redraft", ours), ("lm-eval", theirs)):
         print(row(f"{name} work", (timing.work for timing in found)))
         print(row(f"{name} start-up", (timing.startup for timing in found)))
         print(row(f"{name} total", (timing.total for timing in found)))
     ratios = [our.work / their.work for our, their in zip(ours, theirs, strict=True)]
     low, high = interval(ratios)
-    print(f"\nwork ratio: median {statistics.median(ratios):.3f} (95 % bootstrap {low:.3f} to {high:.3f})")
+    print(
+        f"\nwork ratio: median {statistics.median(ratios):.3f} "
+        f"(95 % bootstrap {low:.3f} to {high:.3f})"
+    )
     print(f"per-sample scores: identical on {len(ours[0].scores)} of {len(ours[0].scores)} samples")
 
 

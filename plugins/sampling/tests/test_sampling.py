@@ -1,11 +1,11 @@
 """Controls: one call is one call, and a vote is what most samples say."""
 
 import pytest
-from redraft_sampling.self_consistency import self_consistency
-from redraft_sampling.single_pass import single_pass
 
 from evaluators.errors import BadParameter
 from evaluators.testing import play
+from redraft_sampling.self_consistency import self_consistency
+from redraft_sampling.single_pass import single_pass
 
 RIGHT, WRONG = "Answer: 42", "Answer: 41"
 

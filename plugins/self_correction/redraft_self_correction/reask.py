@@ -8,7 +8,9 @@ from evaluators.api import Context, Outcome, Sample, evaluator, metrics
 
 
 @evaluator(metrics=[*metrics.decomposition])
-async def reask(ctx: Context, sample: Sample, *, rounds: Annotated[int, Ge(1), Le(8)] = 1) -> Outcome:
+async def reask(
+    ctx: Context, sample: Sample, *, rounds: Annotated[int, Ge(1), Le(8)] = 1
+) -> Outcome:
     """Ask the same question again after the model's own answer.
 
     No word of criticism: the second answer shows how sure the model is of the first. The

@@ -6,7 +6,6 @@ from annotated_types import Ge, Le
 
 from evaluators.api import Context, Outcome, Prompt, Sample, evaluator, metrics
 
-
 REVIEW = {
     "presuming": Prompt.load("redraft_self_correction", "review_improve/review_presuming"),
     "neutral": Prompt.load("redraft_self_correction", "review_improve/review_neutral"),

@@ -6,7 +6,6 @@ from annotated_types import Ge, Le
 
 from evaluators.api import Context, Outcome, Prompt, Sample, Verdict, critique, evaluator, metrics
 
-
 FEEDBACK = Prompt.load("redraft_self_correction", "self_refine/feedback")
 REFINE = Prompt.load("redraft_self_correction", "self_refine/refine")
 

@@ -1,11 +1,11 @@
 """Each method improves when it should, stops when it should, and survives a bad critic."""
 
 import pytest
+
+from evaluators.testing import ScriptedContext, play
 from redraft_self_correction.reask import reask
 from redraft_self_correction.review_improve import review_improve
 from redraft_self_correction.self_refine import self_refine
-
-from evaluators.testing import ScriptedContext, play
 
 RIGHT, WRONG = "Answer: 42", "Answer: 41"
 APPROVAL = "Every step holds. Verdict: correct"

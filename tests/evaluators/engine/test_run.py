@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from evaluators.formats.results import to_identity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from evaluators.api import Context, Outcome, Sample, evaluator, metrics, user
 from evaluators.engine import Limits, SharedModel, evaluate
 from evaluators.errors import BadParameter, CallRefused, RuntimeUnavailable
 from evaluators.evaluator import Evaluator
-from evaluators.formats.results import to_identity
 from evaluators.model import ChatRequest, SampleResult, Sampling
 from evaluators.testing import ScriptedModel, ScriptedTask
 
@@ -220,14 +220,14 @@ class TestFailures:
         assert result.failure.error == "evaluator-crashed"
 
     async def test_of_the_sink_stop_the_run_and_cancel_what_flies(self) -> None:
-        class Full(Exception):
+        class FullError(Exception):
             pass
 
         async def full(_: SampleResult) -> None:
-            raise Full
+            raise FullError
 
         task = ScriptedTask({str(n): "0" for n in range(30)})
-        with pytest.raises(Full):
+        with pytest.raises(FullError):
             await evaluate(
                 twice,
                 {},
