@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,31 +46,44 @@ def list_tasks(*, everything: bool = False) -> list[TaskEntry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def find_task(name: str, include_paths: Sequence[Path] = ()) -> Path:
-    """Return a task's YAML file: from the caller's folders, else installed ones, else lm-eval's.
+class Catalogue:
+    """Finds the files of tasks by name; reads each folder once."""
 
-    Raises:
-        NotInstalled: No task has this name.
-        AmbiguousName: Two installed folders offer it.
-        BadTask: The name stands for several tasks.
-    """
-    included = [e for path in include_paths for e in _entries(Folder(path, ""), strict=True)]
-    own = next((entry for entry in included if entry.name == name), None)
-    if own is not None:
-        return own.path
-    installed = [entry for folder in installed_folders() for entry in _readable(folder)]
-    found = [entry for entry in installed if entry.name == name]
-    if len(found) > 1:
-        raise AmbiguousName(
-            kind="task", name=name, distributions=[f"{e.distribution} ({e.path})" for e in found]
-        )
-    if found:
-        return found[0].path
-    index = default_index()
-    if name in index:
-        return _single(name, index[name])
-    names = [*(entry.name for entry in included), *(entry.name for entry in installed), *index]
-    raise NotInstalled.among(kind="task", name=name, names=names)
+    def __init__(self, include_paths: Sequence[Path] = ()) -> None:
+        """Read the caller's folders.
+
+        Raises:
+            BadFile: One of them, or a file in it, cannot be read.
+        """
+        folders = [Folder(path, "") for path in include_paths]
+        self._included = [entry for folder in folders for entry in _entries(folder, strict=True)]
+
+    def find(self, name: str) -> Path:
+        """Return a task's file: from the caller's folders, else installed ones, else lm-eval's.
+
+        Raises:
+            NotInstalled: No task has this name.
+            AmbiguousName: Two installed folders offer it.
+            BadTask: The name stands for several tasks.
+        """
+        for entry in self._included:
+            if entry.name == name:
+                return entry.path
+        found = [entry for entry in self._installed if entry.name == name]
+        if len(found) > 1:
+            sources = [f"{entry.distribution} ({entry.path})" for entry in found]
+            raise AmbiguousName(kind="task", name=name, distributions=sources)
+        if found:
+            return found[0].path
+        index = default_index()
+        if name in index:
+            return _single(name, index[name])
+        names = [entry.name for entry in (*self._included, *self._installed)]
+        raise NotInstalled.among(kind="task", name=name, names=[*names, *index])
+
+    @cached_property
+    def _installed(self) -> list[TaskEntry]:
+        return [entry for folder in installed_folders() for entry in _readable(folder)]
 
 
 def installed_folders() -> list[Folder]:

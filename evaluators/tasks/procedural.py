@@ -51,6 +51,8 @@ def documents(
             docs.append(doc | {name: _shown(doc["metadata"][name]) for name in fields})
             if len(docs) == wanted:
                 break
+        else:
+            raise ValueError(f"{generator} has {len(docs)} questions for {split}, not {wanted}")
         splits[split] = dataset([{k: v for k, v in d.items() if k != "metadata"} for d in docs])
     return splits
 

@@ -16,7 +16,7 @@ from evaluators.tasks.environment import child_command, child_environment
 _TAIL = 4000
 
 
-class ProcessLost(Exception):  # noqa: N818 - an event that callers turn into an error
+class ProcessLost(Exception):
     """The process hung or died while it served a request."""
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from evaluators.errors import RedraftError
-from evaluators.tasks.catalogue import find_task
+from evaluators.tasks.catalogue import Catalogue
 from evaluators.tasks.lm_eval import silence
 from evaluators.tasks.loading import OpenTask
 from evaluators.tasks.spec import TaskSpec
@@ -35,10 +35,9 @@ class _Service:
 
     def open(self, specs: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> object:
         """Open tasks and describe them."""
-        for fields in specs:
-            spec = TaskSpec.from_wire(fields)
-            path = find_task(spec.name, [Path(folder) for folder in folders])
-            self._tasks[spec.name] = OpenTask(spec, path)
+        catalogue = Catalogue([Path(folder) for folder in folders])
+        for spec in map(TaskSpec.from_wire, specs):
+            self._tasks[spec.name] = OpenTask(spec, catalogue.find(spec.name))
         return [task.info() for task in self._tasks.values()]
 
     def samples(self, task: str, limit: int | None) -> object:

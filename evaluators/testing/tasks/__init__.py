@@ -1,0 +1,1 @@
+"""Tasks for the echo runtime, offered like any other folder of tasks."""
