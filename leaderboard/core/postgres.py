@@ -171,10 +171,18 @@ class EmbeddedPostgres:
         write_private(secret, self._known_passwords.superuser)
         os.chown(secret, home.user.uid, home.user.gid)
         command = [
-            str(home.programs / "initdb"), f"--pgdata={new}", "--username=postgres",
-            f"--pwfile={secret}", "--auth=scram-sha-256",
-            "--encoding=UTF8", "--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8",
-        ]  # fmt: skip
+            str(home.programs / "initdb"),
+            f"--pgdata={new}",
+            "--username=postgres",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--locale=C",
+            "--builtin-locale=C.UTF-8",
+        ]
+        if self._options.get("fsync") == "off":
+            command.append("--no-sync")
         try:
             made = subprocess.run(  # noqa: S603 - the wheel's own program
                 self._tethered(command),
