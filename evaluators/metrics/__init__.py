@@ -15,7 +15,7 @@ from evaluators.metrics.intervals import (
 )
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.power import questions_needed, smallest_effect
-from evaluators.metrics.registry import get, names
+from evaluators.metrics.registry import all_metrics, get, names
 from evaluators.metrics.trajectory import Graded, Trajectory
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Metric",
     "Significance",
     "Trajectory",
+    "all_metrics",
     "clustered_se",
     "compare",
     "cost",

@@ -170,15 +170,19 @@ def ranks(entries: Sequence[Estimate], *, lower_is_better: bool = False) -> list
 
     An entry without value or interval has no rank; it stands last.
     """
+    import numpy as np
 
-    def better_than(entry: Estimate) -> int:
-        beats = (significantly_better(e, entry, lower_is_better=lower_is_better) for e in entries)
-        return sum(beats)
-
-    return [
-        1 + better_than(entry) if entry.value is not None and entry.has_interval else None
-        for entry in entries
-    ]
+    known = [i for i, e in enumerate(entries) if e.value is not None and e.has_interval]
+    bounds = [(entries[i].value, entries[i].low, entries[i].high) for i in known]
+    value, low, high = np.array(bounds, dtype=float).reshape(-1, 3).T * (1, -1)[lower_is_better]
+    if lower_is_better:
+        low, high = high, low
+    lead = value[:, None] - value[None, :]
+    beats = lead > np.hypot((value - low)[:, None], (high - value)[None, :])
+    found: list[int | None] = [None] * len(entries)
+    for i, better in zip(known, beats.sum(axis=0).tolist(), strict=True):
+        found[i] = 1 + better
+    return found
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
+from evaluators.errors import AmbiguousName, BrokenPlugin, InputError, NotInstalled
 from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
 from evaluators.metrics.metric import Metric
 
@@ -22,6 +22,18 @@ _AT_A_TURN = re.compile(r"(?P<name>\w+)@(?P<turn>[1-9][0-9]{0,3})")
 def names() -> list[str]:
     """Return the names of all installed metrics, without importing any."""
     return sorted({*BUNDLED, *(point.name for point in entry_points(group=GROUP))})
+
+
+def all_metrics() -> list[Metric]:
+    """Return all installed metrics by name, those of broken packages left out."""
+    found = []
+    for name in names():
+        try:
+            found.append(get(name))
+        except InputError:
+            # Asking for it by name says what is wrong with it.
+            continue
+    return found
 
 
 def get(name: str) -> Metric:

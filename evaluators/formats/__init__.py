@@ -1,0 +1,1 @@
+"""Files in and out: transcripts, results, and those that other tools read."""

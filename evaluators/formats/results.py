@@ -1,0 +1,121 @@
+"""Everything a run keeps of its samples, as JSON lines that restore exactly what was kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from evaluators.errors import BadFile
+from evaluators.formats.lines import problem, read_objects, write_lines
+from evaluators.model import Json, SampleResult
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+FLEETING = frozenset({"seconds", "cached"})
+"""What two runs of one evaluation need not share: how long it took and who computed it."""
+
+EXACT = 2**53
+"""Up to here a float that is a whole number is one in every JSON reader."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def to_json(result: SampleResult) -> dict[str, Json]:
+    """Return a result as plain JSON: fields in order, mappings sorted, text safe to store.
+
+    Raises:
+        ValueError: It holds a number that JSON cannot say.
+        TypeError: An evaluator put something into facts or payloads that is not JSON.
+    """
+    return cast("dict[str, Json]", _plain(result, left_out=frozenset()))
+
+
+def to_identity(result: SampleResult) -> dict[str, Json]:
+    """Return what must be equal, byte by byte, however often the run was interrupted."""
+    return cast("dict[str, Json]", _plain(result, left_out=FLEETING))
+
+
+def from_json(data: Mapping[str, Json]) -> SampleResult:
+    """Restore a result.
+
+    Raises:
+        ValueError: The data is no result; the message says where.
+    """
+    return _restore(json.dumps(data))
+
+
+def to_line(result: SampleResult, *, identity: bool = False) -> str:
+    """Return the result as one line of JSON."""
+    data = to_identity(result) if identity else to_json(result)
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def write_results(path: Path, results: Iterable[SampleResult], *, identity: bool = False) -> Path:
+    """Write a line per sample; a reader sees the whole file or none."""
+    return write_lines(path, (to_line(result, identity=identity) for result in results))
+
+
+def read_results(path: Path) -> Iterator[SampleResult]:
+    """Yield the results of a file, line by line.
+
+    Raises:
+        BadFile: With the line's number and what is wrong in it.
+    """
+    for number, text, _ in read_objects(path):
+        try:
+            yield _restore(text)
+        except ValueError as error:
+            raise BadFile(path=str(path), line=number, reason=str(error)) from error
+
+
+def _restore(text: str) -> SampleResult:
+    from pydantic import ValidationError
+
+    try:
+        return _adapter().validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ValueError(problem(error)) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[SampleResult]:
+    from pydantic import JsonValue, TypeAdapter
+
+    # pydantic looks names up here first, and cannot follow the recursive alias of this name.
+    Json = JsonValue  # noqa: F841, N806 - read by name, see above
+    return TypeAdapter(SampleResult)
+
+
+def _plain(value: object, *, left_out: frozenset[str]) -> Json:
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return clean_text(value)
+        case float():
+            # 1.0 and 1 are one number to JSON; one spelling keeps equal results equal in bytes.
+            return int(value) if value.is_integer() and abs(value) < EXACT else value
+        case Mapping():
+            return {clean_text(k): _plain(v, left_out=left_out) for k, v in sorted(value.items())}
+        case Sequence():
+            return [_plain(item, left_out=left_out) for item in value]
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if field.name not in left_out]
+        return {name: _plain(getattr(value, name), left_out=left_out) for name in names}
+    msg = f"{type(value).__name__} is not JSON: {value!r:.60}"
+    raise TypeError(msg)
+
+
+def clean_text(text: str) -> str:
+    """Return text that every database and file takes: no NUL, no half of a surrogate pair."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if _SURROGATE.search(text):
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
