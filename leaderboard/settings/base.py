@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from csp.constants import NONE, SELF
@@ -179,6 +180,8 @@ REDRAFT_BATCH_SECONDS = ENV.batch_seconds
 REDRAFT_MAX_UNSCORED = ENV.max_unscored
 REDRAFT_REQUIRE_SANDBOX = ENV.require_sandbox
 REDRAFT_SUBMISSIONS_PER_DAY = ENV.submissions_per_day
+if ENV.require_sandbox:
+    os.environ["REDRAFT_REQUIRE_SANDBOX"] = "1"  # however it was spelled: the library reads it too
 
 LOGGING: dict[str, Any] = {
     "version": 1,
