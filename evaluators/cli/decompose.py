@@ -24,8 +24,8 @@ def decompose(file: Path, *, as_json: bool) -> None:
     "task", "replicate", "parsed", "truncated" and costs may be added. `-` reads standard input.
     """
     from evaluators.formats.transcripts import read_transcripts
-    from evaluators.metrics import macro
     from evaluators.metrics import decompose as take_apart
+    from evaluators.metrics import macro
 
     by_task: dict[str, list[Trajectory]] = defaultdict(list)
     for trajectory in read_transcripts(file):
@@ -44,9 +44,10 @@ def decompose(file: Path, *, as_json: bool) -> None:
 def _print(file: Path, found: Mapping[str, Decomposition]) -> None:
     from rich.console import Console
 
-    from evaluators.cli.render import decomposition_table
+    from evaluators.cli.render import decomposition_table, flips_line
 
     console = Console()
     for task, decomposition in found.items():
         console.print(decomposition_table(task or file.name, decomposition))
+        console.print(flips_line(decomposition), highlight=False)
         console.print()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from evaluators.metrics import Estimate
+from evaluators.metrics import Estimate, get
 
 if TYPE_CHECKING:
     from evaluators.metrics import Decomposition
@@ -23,22 +23,37 @@ MISSING = "–"
 
 
 def decomposition_table(title: str, found: Decomposition) -> Table:
-    """Return a table with value, interval, counts and method of each estimate."""
+    """Return a table with value, interval, counts and method of each estimate.
+
+    Figures that need two answers are left out where there is one.
+    """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("", "value", "95 % interval", "of", "interval by"):
         table.add_column(column, justify="left" if column in {"", "interval by"} else "right")
     for name in SHOWN:
-        if name in found.estimates:
-            table.add_row(name, *_cells(found.estimates[name]))
-    table.caption = _caption(found)
-    table.caption_justify = "left"
+        estimate = found.estimates[name]
+        if estimate.value is not None or found.cells is not None:
+            table.add_row(get(name).title, *_cells(name, estimate))
     return table
 
 
-def _cells(estimate: Estimate) -> Sequence[str]:
+def flips_line(found: Decomposition) -> str:
+    """Return one line that counts what became of first answers, with the test on it."""
+    if found.cells is None:
+        return "One answer per sample: nothing to compare it with."
+    c = found.cells
+    flips = (
+        f"right→right {c.cc:g}, right→wrong {c.ci:g}, wrong→right {c.ic:g}, wrong→wrong {c.ii:g}"
+    )
+    p = found.significance.p
+    return f"{flips}; {found.significance.test} p = {p:.3g}" if p is not None else flips
+
+
+def _cells(name: str, estimate: Estimate) -> Sequence[str]:
+    of = _of(name, estimate)
     if estimate.value is None:
-        return MISSING, "", _of(estimate), estimate.reason
-    return _number(estimate.value), _interval(estimate), _of(estimate), estimate.method
+        return MISSING, "", of, estimate.reason
+    return _number(estimate.value), _interval(estimate), of, estimate.method
 
 
 def _interval(estimate: Estimate) -> str:
@@ -47,22 +62,13 @@ def _interval(estimate: Estimate) -> str:
     return f"{_number(estimate.low)} … {_number(estimate.high)}"
 
 
-def _of(estimate: Estimate) -> str:
-    if estimate.denominator is not None and estimate.numerator is not None:
+def _of(name: str, estimate: Estimate) -> str:
+    """Return the counts of a share, else how many samples of how many."""
+    share = get(name).unit == "fraction"
+    if share and estimate.denominator is not None and estimate.numerator is not None:
         return f"{estimate.numerator:g}/{estimate.denominator:g}"
     return f"{estimate.n}/{estimate.n_total}"
 
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _caption(found: Decomposition) -> str:
-    if found.cells is None:
-        return "one answer per sample: nothing to compare it with"
-    c = found.cells
-    flips = (
-        f"right→right {c.cc:g}, right→wrong {c.ci:g}, wrong→right {c.ic:g}, wrong→wrong {c.ii:g}"
-    )
-    p = found.significance.p
-    return f"{flips}; {found.significance.test} p = {p:.3g}" if p is not None else flips

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,12 @@ LM_EVAL = "lm-eval"
 def run(**options: Any) -> None:
     """Evaluate a model with one or more evaluators on tasks or a suite."""
     plan = _plan(options)
+    started = datetime.now().astimezone()
     report = asyncio.run(_run(plan, quiet=options["as_json"]))
     if options["out"]:
         from evaluators.cli.output import write_report
 
-        for path in write_report(options["out"], plan, report):
+        for path in write_report(options["out"], plan, report, started=started):
             click.echo(f"wrote {path}", err=True)
     _print(plan, report, as_json=options["as_json"])
 
@@ -134,8 +136,11 @@ async def _run(plan: Plan, *, quiet: bool) -> Report:
 def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
     from evaluators.metrics import Trajectory, decompose
 
+    own = {method.name: method.evaluator.metrics for method in plan.methods}
     found = {
-        (evaluator, task): decompose([Trajectory.from_result(result) for result in results])
+        (evaluator, task): decompose(
+            (Trajectory.from_result(result) for result in results), metrics=own[evaluator]
+        )
         for (evaluator, task), results in report.results.items()
     }
     if as_json:
@@ -148,7 +153,7 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from evaluators.cli.render import decomposition_table
+    from evaluators.cli.render import decomposition_table, flips_line
 
     console = Console()
     for (evaluator, task), decomposition in found.items():
@@ -156,3 +161,4 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
         shown = ", ".join(f"{key}={value}" for key, value in params.items())
         console.print()
         console.print(decomposition_table(f"{evaluator}({shown}) on {task}", decomposition))
+        console.print(flips_line(decomposition), highlight=False)

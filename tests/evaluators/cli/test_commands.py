@@ -63,7 +63,7 @@ class TestDecompose:
             ('{"id": "b"}', "correct"),
             ('{"id": "b", "correct": []}', "correct"),
             ('{"id": "b", "correct": [1]}', "correct"),
-            ('{"id": "a", "correct": [true]}', "twice"),
+            ('{"id": "a", "correct": [true]}', "stands in line 1 already"),
         ],
         ids=["cut-off", "array", "missing", "empty", "number", "duplicate"],
     )

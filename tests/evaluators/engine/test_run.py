@@ -194,7 +194,7 @@ class TestFailures:
             )
         lost = [result for result in results if result.status != "ok"]
         assert {result.status for result in lost} == {"infra_error"}
-        assert len(lost) <= 4
+        assert 3 <= len(lost) < 8  # a sample that was already through may come between
         assert all(result.answers == () for result in lost)
 
     async def test_a_budget_ends_the_sample_only(self) -> None:
