@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
 import json
 import time
 from collections.abc import Mapping
@@ -56,10 +56,13 @@ class Client:
     async def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None
     ) -> Mapping[str, Any]:
+        # A stream, because aiohttp warns of large bodies that it would have to copy at once.
+        data = None if body is None else io.BytesIO(json.dumps(body).encode())
+        headers = {"Content-Type": "application/json"}
         try:
-            async with self._session.request(method, path, json=body) as response:
+            async with self._session.request(method, path, data=data, headers=headers) as response:
                 status, raw = response.status, await response.read()
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             reason = f"the runtime does not answer: {type(error).__name__}: {error}"
             raise RuntimeUnavailable(reason=reason) from error
         except RuntimeError as error:  # aiohttp's way of saying that the session is closed
@@ -84,16 +87,16 @@ def plain_prompt(request: ChatRequest) -> str:
     """
     roles = [message.role for message in request.messages]
     if roles not in (["user"], ["user", "assistant"]):
-        raise CallRefused(
-            status=400, reason="the model has no chat template, so it cannot hold a conversation"
-        )
+        raise CallRefused(status=400, reason="a model without a chat template cannot converse")
     return "".join(message.content for message in request.messages)
 
 
 def _sampling_fields(sampling: Sampling) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
-    }  # fmt: skip
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+    }
     if sampling.stop:
         fields["stop"] = list(sampling.stop)
     if sampling.seed is not None:

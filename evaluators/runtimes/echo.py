@@ -1,4 +1,4 @@
-"""A runtime without a model: deterministic answers taken from the prompt, for tests and demonstrations."""
+"""A runtime without a model: deterministic answers taken from the prompt, for tests."""
 
 from __future__ import annotations
 
@@ -48,9 +48,15 @@ class Echo:
         self.options = options
         self.calls = 0
         self.facts = Facts(
-            label=label, context_window=options.context_window, capabilities=frozenset({"chat", "prefix"}),
-            batch_size=batch_size, has_chat_template=True, dtype="text", device="cpu", versions={"echo": "1"},
-        )  # fmt: skip
+            label=label,
+            context_window=options.context_window,
+            capabilities=frozenset({"chat", "prefix"}),
+            batch_size=batch_size,
+            has_chat_template=True,
+            dtype="text",
+            device="cpu",
+            versions={"echo": "1"},
+        )
         self._rows = asyncio.Semaphore(batch_size)
 
     async def answer(self, call: Call) -> Reply:

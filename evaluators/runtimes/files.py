@@ -7,9 +7,11 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from evaluators.errors import BadModel
+from evaluators.model import Json
+from evaluators.runtimes.cache import remembered
 from evaluators.runtimes.kinds import Preflight
 from evaluators.runtimes.weights import Located, weight_files
 
@@ -92,7 +94,10 @@ def _check_weights(label: str, located: Located) -> None:
         return
     pickled = sorted(p.name for p in located.folder.iterdir() if p.suffix in _PICKLES)
     if pickled:
-        reason = f"its weights are pickled ({pickled[0]}), and loading those runs code: convert them to safetensors"
+        found = pickled[0]
+        reason = (
+            f"its weights are pickled ({found}), and loading those runs code; safetensors is safe"
+        )
         raise BadModel(model=label, reason=reason)
     raise BadModel(
         model=label, reason=f"the folder {located.folder} has no safetensors or GGUF weights"
@@ -152,7 +157,7 @@ def _gguf(label: str, located: Located, known: Supported) -> Preflight:
         magic = file.read(4)
     if magic != b"GGUF":
         raise BadModel(model=label, reason=f"{path.name} is not a GGUF file")
-    fields, parameters = _gguf_facts(label, path)
+    fields = _gguf_facts(label, path)
     architecture = str(fields.get("general.architecture"))
     if architecture not in known["gguf"]:
         reason = (
@@ -164,7 +169,7 @@ def _gguf(label: str, located: Located, known: Supported) -> Preflight:
         label=label,
         has_chat_template=bool(fields.get("tokenizer.chat_template")),
         architecture=architecture,
-        parameters=parameters,
+        parameters=fields["parameters"],
         size_bytes=path.stat().st_size,
         context_window=int(window) if window else None,
         path=located.folder,
@@ -172,18 +177,24 @@ def _gguf(label: str, located: Located, known: Supported) -> Preflight:
     )
 
 
-def _gguf_facts(label: str, path: Path) -> tuple[dict[str, Any], int]:
-    """Return the short metadata fields and the number of weights."""
+def _gguf_facts(label: str, path: Path) -> dict[str, Any]:
+    """Return the short metadata fields and number of weights, remembered: reading is slow."""
+    stat = path.resolve().stat()
+    key = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    try:
+        return cast("dict[str, Any]", remembered("gguf", key, lambda: _read_gguf(path)))
+    except Exception as error:
+        raise BadModel(model=label, reason=f"{path.name} is a broken GGUF file: {error}") from error
+
+
+def _read_gguf(path: Path) -> dict[str, Json]:
     from gguf import GGUFReader  # imports numpy and more; only GGUF models need it
 
-    try:
-        reader = GGUFReader(path)
-        wanted = ("general.architecture", "tokenizer.chat_template")
-        fields = {
-            name: field.contents()
-            for name, field in reader.fields.items()
-            if name in wanted or name.endswith(".context_length")
-        }
-        return fields, sum(int(tensor.n_elements) for tensor in reader.tensors)
-    except Exception as error:  # noqa: BLE001 - the reader raises whatever broken bytes lead to
-        raise BadModel(model=label, reason=f"{path.name} is a broken GGUF file: {error}") from error
+    reader = GGUFReader(path)
+    wanted = ("general.architecture", "tokenizer.chat_template")
+    fields: dict[str, Json] = {
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if name in wanted or name.endswith(".context_length")
+    }
+    return {**fields, "parameters": sum(int(tensor.n_elements) for tensor in reader.tensors)}

@@ -18,9 +18,10 @@ Isolation = Literal["bwrap", "process_group"]
 but a session to kill; only for models that the operator trusts."""
 
 _ALLOWED = frozenset({
-    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHASHSEED",
-    "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "REDRAFT_CACHE", "HF_HOME", "HF_HUB_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME",
+    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+    "PYTHONPATH", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "REDRAFT_CACHE", "HF_HOME",
+    "HF_HUB_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR", "NVIDIA_VISIBLE_DEVICES",
+    "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR",
 })  # fmt: skip
 _ALLOWED_PREFIXES = ("OMP_", "MKL_", "CUDA_", "HIP_", "ROCR_", "NCCL_", "TORCH_", "PYTORCH_")
 _FIXED = {
@@ -67,9 +68,9 @@ def _wrapper(*, network: bool) -> list[str]:
 
 @functools.cache
 def _works(wrapper: tuple[str, ...]) -> bool:
-    """Try the wrapper once: where user namespaces are restricted it is installed and still fails."""
+    """Try the wrapper once: where user namespaces are restricted it is there and still fails."""
     try:
-        tried = subprocess.run(
+        tried = subprocess.run(  # noqa: S603 - our own words only
             [*wrapper, "/bin/true"], capture_output=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):

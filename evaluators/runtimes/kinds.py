@@ -42,7 +42,7 @@ def _label_only(spec: ModelSpec) -> Preflight:
 
 
 def _no_files(spec: ModelSpec) -> Mapping[str, Json]:
-    return {"args": {key: value for key, value in spec.args.items()}}
+    return {"args": dict(spec.args)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class RuntimeKind:
 
 
 def runtime_names() -> dict[str, str]:
-    """Return the installed runtimes and the distribution each comes from, without importing them."""
+    """Return the installed runtimes and their distributions, without importing them."""
     return {entry.name: _origin(entry) for entry in entry_points(group=GROUP)}
 
 
@@ -92,7 +92,7 @@ def _load(entry: EntryPoint) -> RuntimeKind:
     facts = {"kind": "runtime", "name": entry.name, "distribution": _origin(entry)}
     try:
         loaded = entry.load()
-    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+    except Exception as error:
         raise BrokenPlugin(**facts, reason=f"{type(error).__name__}: {error}") from error
     if not isinstance(loaded, RuntimeKind):
         raise BrokenPlugin(**facts, reason=f"{entry.value} is not a RuntimeKind")

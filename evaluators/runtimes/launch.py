@@ -156,7 +156,7 @@ def _private_folder(parent: Path | None) -> Path:
     folder.rmdir()
     if parent is not None:
         raise RuntimeUnavailable(reason=f"the path of a socket in {parent} would be too long")
-    return Path(tempfile.mkdtemp(prefix="redraft-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it private
+    return Path(tempfile.mkdtemp(prefix="redraft-", dir="/tmp"))
 
 
 def _info(

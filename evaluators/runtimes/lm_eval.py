@@ -131,8 +131,11 @@ def resolved_args(spec: ModelSpec) -> dict[str, Json]:
 
 def _command(spec: ModelSpec, socket: Path) -> list[str]:
     given = {
-        "label": spec.label, "model": spec.model, "args": resolved_args(spec), "batch_size": spec.batch_size,
-    }  # fmt: skip
+        "label": spec.label,
+        "model": spec.model,
+        "args": resolved_args(spec),
+        "batch_size": spec.batch_size,
+    }
     server = "evaluators.runtimes.lm_eval_server"
     return [sys.executable, "-m", server, "--socket", str(socket), "--spec", json.dumps(given)]
 

@@ -1,4 +1,4 @@
-"""Look at a model before anything is started, so that a bad one is refused in a second and in words."""
+"""Look at a model before anything starts, so that a bad one is refused at once and in words."""
 
 from __future__ import annotations
 

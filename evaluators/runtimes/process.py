@@ -1,4 +1,4 @@
-"""One runtime's child process: started in a session of its own, killed as a whole, always reaped."""
+"""One runtime's child process: in a session of its own, killed as a whole, always reaped."""
 
 from __future__ import annotations
 

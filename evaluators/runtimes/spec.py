@@ -31,7 +31,7 @@ class ModelSpec:
     runtime: str
     """Name in the entry-point group `redraft.runtimes`."""
     model: str
-    """What the runtime calls the kind of model: for `lm-eval` the name of the LM class, such as `hf`."""
+    """What the runtime calls the kind of model: for `lm-eval` the LM class, such as `hf`."""
     args: Mapping[str, Json] = field(default_factory=dict)
     """The runtime's arguments, as `parse_model_args` reads them."""
     batch_size: int = 8

@@ -16,11 +16,11 @@ from evaluators.model import Json
 from evaluators.runtimes.cache import remembered
 
 ALLOWED_FILES = (
-    "config.json", "generation_config.json", "tokenizer*.json", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template*", "adapter_config.json",
-    "*.safetensors", "*.safetensors.index.json", "*.gguf",
+    "config.json", "generation_config.json", "tokenizer*.json", "tokenizer.model", "vocab.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.txt", "merges.txt", "chat_template*",
+    "adapter_config.json", "*.safetensors", "*.safetensors.index.json", "*.gguf",
 )  # fmt: skip
-"""File names that may be downloaded, read and hashed; none of them holds code that Python would run."""
+"""File names that may be downloaded, read and hashed; none holds code that Python would run."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -124,7 +124,8 @@ def _cached(repository: str, revision: str, gguf_file: str | None) -> Located:
 
 
 def _not_downloaded(repository: str, revision: str) -> BadModel:
-    reason = f"it is neither a local folder nor downloaded (revision {revision}, looked in {hub_cache()})"
+    where = f"revision {revision}, looked in {hub_cache()}"
+    reason = f"it is neither a local folder nor downloaded ({where})"
     return BadModel(model=repository, reason=reason)
 
 

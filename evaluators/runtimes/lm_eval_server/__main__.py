@@ -34,8 +34,8 @@ def load(label: str, model: str, *, args: dict[str, Any], batch_size: int) -> An
     """Load the model class with its arguments and return it behind a batcher."""
     # Imported here, after the watch over the parent has begun: these take seconds.
     import torch
-    from lm_eval.api.registry import get_model
 
+    from evaluators.runtimes.lm_eval_server import lm as adapter
     from evaluators.runtimes.lm_eval_server.generic import GenericBackend
     from evaluators.runtimes.lm_eval_server.hf import HfBackend, is_decodable
     from evaluators.runtimes.server.batcher import Batcher
@@ -43,7 +43,7 @@ def load(label: str, model: str, *, args: dict[str, Any], batch_size: int) -> An
     if "pretrained" in args and "device" not in args:
         args["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        lm = get_model(model).create_from_arg_obj(args, {"batch_size": batch_size})
+        lm = adapter.create(model, args, batch_size=batch_size)
     except torch.OutOfMemoryError as error:
         raise CannotServe(f"the model does not fit into the device's memory: {error}") from error
     kind = HfBackend if is_decodable(lm) else GenericBackend
@@ -52,10 +52,10 @@ def load(label: str, model: str, *, args: dict[str, Any], batch_size: int) -> An
 
 def architectures() -> dict[str, list[str]]:
     """Return the model classes and architectures that the installed libraries can serve."""
-    import lm_eval.models  # noqa: F401 - registers the classes
-    from lm_eval.api.registry import model_registry
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
     from transformers.models.auto import modeling_auto as auto
+
+    from evaluators.runtimes.lm_eval_server.lm import model_classes
 
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
     seq2seq = auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()
@@ -63,7 +63,7 @@ def architectures() -> dict[str, list[str]]:
         n for entry in (*causal, *seq2seq) for n in ([entry] if isinstance(entry, str) else entry)
     }
     return {
-        "models": sorted(model_registry.keys()),
+        "models": model_classes(),
         "architectures": sorted(names),
         "gguf": sorted(GGUF_SUPPORTED_ARCHITECTURES),
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 
 def can_join(cache: DynamicCache) -> bool:
-    """Tell whether batches of different lengths can be merged: every layer is a plain tensor pair."""
+    """Tell whether batches of different lengths can be merged: all layers are plain tensors."""
     return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
@@ -32,9 +34,7 @@ def drop_columns(cache: DynamicCache, count: int) -> None:
 
 def join(cache: DynamicCache, other: DynamicCache) -> None:
     """Append the rows of the other cache, padding the shorter of the two on the left."""
-    for layer, joining in zip(cache.layers, other.layers, strict=True):
-        if not layer.is_initialized:
-            continue  # layers that share another layer's keys hold none
+    for layer, joining in zip(_filled(cache), _filled(other), strict=True):
         length = max(layer.keys.shape[2], joining.keys.shape[2])
         layer.keys = torch.cat([_widen(layer.keys, length), _widen(joining.keys, length)])
         layer.values = torch.cat([_widen(layer.values, length), _widen(joining.values, length)])
@@ -53,5 +53,7 @@ def _widen(states: torch.Tensor, length: int) -> torch.Tensor:
     return pad(states, (0, 0, missing, 0)) if missing else states
 
 
-def _filled(cache: DynamicCache) -> list[DynamicLayer]:
-    return [layer for layer in cache.layers if layer.is_initialized]
+def _filled(cache: DynamicCache) -> list[Any]:
+    """Return the layers that hold tensors; those that share another layer's keys hold none."""
+    layers: list[Any] = cache.layers
+    return [layer for layer in layers if layer.is_initialized]

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from lm_eval.api.instance import Instance
-
 from evaluators.model import Sampling
+from evaluators.runtimes.lm_eval_server import lm as adapter
 from evaluators.runtimes.lm_eval_server.hf import render_chat
 from evaluators.runtimes.lm_eval_server.versions import versions
 from evaluators.runtimes.server.batcher import Answered, Work
@@ -71,17 +70,12 @@ class GenericBackend:
     def _generate(self, rows: Sequence[tuple[int, Work]]) -> list[Answered]:
         settings = _settings(rows[0][1].sampling)
         requests = [
-            Instance(
-                "generate_until",
-                {},
-                (work.prompt, {**settings, "until": [*settings["until"]]}),
-                index,
-            )
+            adapter.request(work.prompt, {**settings, "until": [*settings["until"]]}, index)
             for index, (_, work) in enumerate(rows)
         ]
         try:
             texts = self._lm.generate_until(requests, **self._quiet)
-        except Exception as error:  # whatever a model class raises concerns these rows only
+        except Exception as error:  # noqa: BLE001 - whatever a model class raises concerns these rows only
             _log.exception("generate_until failed")
             return [(ticket, error) for ticket, _ in rows]
         return [(t, self._reply(w, text)) for (t, w), text in zip(rows, texts, strict=True)]

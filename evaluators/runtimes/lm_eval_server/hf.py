@@ -8,25 +8,20 @@ from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
 import jinja2
-from lm_eval.models.huggingface import HFLM
 
+from evaluators.runtimes.lm_eval_server import lm as adapter
 from evaluators.runtimes.lm_eval_server.decode import Decoder
 from evaluators.runtimes.lm_eval_server.versions import versions
 from evaluators.runtimes.server.batcher import Answered, Work
 from evaluators.runtimes.server.protocol import Call, Facts, Refused, check_length
 
 
-def is_decodable(lm: object) -> bool:
-    """Tell whether the model's text comes from plain forward passes, so that we may batch them."""
-    return (
-        isinstance(lm, HFLM)
-        and type(lm).generate_until is HFLM.generate_until
-        and type(lm)._model_generate is HFLM._model_generate  # noqa: SLF001 - an override means it needs something else
-        and lm.backend == "causal"
-        and lm.world_size == 1
-        and hasattr(lm.model, "generation_config")
-        and not getattr(lm.model, "_is_stateful", False)
-    )
+def is_decodable(lm: Any) -> bool:
+    """Tell whether we may batch the model's rows ourselves."""
+    if not adapter.is_plain_hf(lm):
+        return False
+    # Recurrent models keep their state elsewhere than in a key-value cache.
+    return hasattr(lm.model, "generation_config") and not getattr(lm.model, "_is_stateful", False)
 
 
 class HfBackend:

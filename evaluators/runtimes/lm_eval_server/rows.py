@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lm_eval.models.utils import handle_stop_sequences, postprocess_generated_text
 
 from evaluators.model import Sampling
+from evaluators.runtimes.lm_eval_server import lm as adapter
 from evaluators.runtimes.lm_eval_server.sampling import Dice
 from evaluators.runtimes.server.protocol import Reply
 
@@ -58,7 +58,7 @@ class TextRules:
 
     def row(self, ticket: int, prompt: list[int], sampling: Sampling, *, dice: Dice) -> Row:
         """Start a sequence."""
-        until = handle_stop_sequences(list(sampling.stop), eos=self._eos_text)
+        until = adapter.with_eos(sampling.stop, self._eos_text)
         sought = [*until, self._think_end] if isinstance(self._think_end, str) else until
         longest = max(len(self._tokenizer.encode(s, add_special_tokens=False)) for s in sought)
         thinking = self._think_end is not None
@@ -96,8 +96,8 @@ class TextRules:
         if isinstance(self._think_end, int):
             text = text.lstrip()
         marker = self._think_end if isinstance(self._think_end, str) else None
-        whole = postprocess_generated_text(text, stop=None, think_end_token=marker)
-        text = postprocess_generated_text(whole, stop=row.until, think_end_token=None)
+        whole = adapter.trim(text, stop=None, think_end=marker)
+        text = adapter.trim(whole, stop=row.until, think_end=None)
         stopped = row.stopped or text != whole
         return Reply(text, "stop" if stopped else "length", len(row.prompt), len(row.tokens))
 

@@ -1,1 +1,1 @@
-"""The server half of every runtime of ours: HTTP, batching and the control channel, without torch."""
+"""The server half of every runtime of ours: HTTP, batching and control channel, without torch."""

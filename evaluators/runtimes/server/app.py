@@ -12,7 +12,6 @@ from aiohttp import web
 
 from evaluators.runtimes.server.protocol import (
     Answerer,
-    Call,
     Refused,
     Reply,
     read_chat,
@@ -89,7 +88,7 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
         return _problem(400, "invalid_request_error", str(refusal))
     except web.HTTPException as error:
         return _problem(error.status, "invalid_request_error", error.reason)
-    except Exception as error:  # the edge of the process: the caller has to learn of it
+    except Exception as error:  # noqa: BLE001 - the edge of the process: the caller has to learn of it
         _log.exception("A call failed")
         return _problem(500, "server_error", f"{type(error).__name__}: {error}"[:500])
 

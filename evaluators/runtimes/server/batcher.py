@@ -142,7 +142,7 @@ class Batcher:
             aboard = {waiting.ticket for waiting in joining}
             try:
                 done = self._backend.step([(w.ticket, w.work) for w in joining])
-            except Exception as error:  # the thread must outlive every fault
+            except Exception as error:  # noqa: BLE001 - the thread must outlive every fault
                 _log.exception("A batch failed")
                 done = self._failed(aboard, error)
             for ticket, outcome in done:

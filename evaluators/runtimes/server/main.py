@@ -24,7 +24,7 @@ FAILED = 4
 """Exit status of a child that could not load its model and has said why."""
 
 
-class CannotServe(Exception):  # noqa: N818 - raised by loaders to give a reason in words
+class CannotServe(Exception):
     """The model cannot be served; the text is the one-line reason for people."""
 
 
@@ -39,7 +39,7 @@ def run_server(load: Callable[[], Answerer], socket: Path) -> NoReturn:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     try:
         model = load()
-    except BaseException as error:  # noqa: BLE001 - the parent has to learn why, whatever it was
+    except BaseException as error:
         logging.getLogger(__name__).exception("The model could not be loaded")
         _say(control, {"event": "failed", "reason": _one_line(error)})
         _exit(FAILED)
@@ -54,7 +54,8 @@ async def _serve(model: Answerer, socket: Path, control: int) -> None:
     )
     await runner.setup()
     await web.UnixSite(runner, str(socket)).start()
-    socket.chmod(0o600)
+    # Only we may call: the folder is private as well.
+    socket.chmod(0o600)  # noqa: ASYNC240 - one call, before anybody is served
     _say(control, {"event": "ready"})
     await asyncio.Event().wait()
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from evaluators.model import FinishReason, Json, Message, Sampling, Speaker
 
 _SPEAKERS: dict[str, Speaker] = {"system": "system", "user": "user", "assistant": "assistant"}
 _COMMON = frozenset({
-    "model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "n", "stream", "user",
-    "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty",
+    "model", "user", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
+    "n", "stream", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty",
 })  # fmt: skip
 _CHAT = _COMMON | {"messages", "add_generation_prompt", "continue_final_message"}
 _TEXT = _COMMON | {"prompt", "echo", "best_of"}
-_ONLY: dict[str, tuple[object, ...]] = {
-    "n": (1,), "best_of": (1,), "stream": (False,), "echo": (False,), "logprobs": (False,), "top_logprobs": (0,),
-    "frequency_penalty": (0,), "presence_penalty": (0,),
+_ONLY: dict[str, object] = {
+    "n": 1, "best_of": 1, "stream": False, "echo": False, "logprobs": False, "top_logprobs": 0,
+    "frequency_penalty": 0, "presence_penalty": 0,
 }  # fmt: skip
-"""Fields that are known, with the only values that can be served."""
+"""Fields that are known, with the only value that can be served."""
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class Refused(Exception):
     """The request cannot be served, however often it is sent; the text is for the caller."""
 
 
@@ -33,7 +33,7 @@ class Facts:
 
     label: str
     context_window: int
-    """Most tokens that prompt and completion may have together; 2³¹-1 when the model does not say."""
+    """Most tokens of prompt and completion together; 2³¹-1 when the model does not say."""
     capabilities: frozenset[str]
     batch_size: int
     has_chat_template: bool = False
@@ -47,12 +47,7 @@ class Facts:
 
     def wire(self) -> dict[str, Json]:
         """Return the facts as JSON."""
-        return {
-            "label": self.label, "context_window": self.context_window, "capabilities": sorted(self.capabilities),
-            "batch_size": self.batch_size, "has_chat_template": self.has_chat_template,
-            "chat_template_sha256": self.chat_template_sha256, "dtype": self.dtype, "device": self.device,
-            "parameters": self.parameters, "versions": dict(self.versions), "exact_usage": self.exact_usage,
-        }  # fmt: skip
+        return {**asdict(self), "capabilities": sorted(self.capabilities)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +104,7 @@ def read_chat(body: object) -> Call:
     ):
         if fields.get(name, expected) is not expected:
             raise Refused(
-                f"{name} must be {str(expected).lower()}: a last message of the assistant is continued"
+                f"{name} must be {str(expected).lower()}: a last assistant message is continued"
             )
     return call
 
@@ -147,8 +142,8 @@ def _fields(body: object, known: frozenset[str]) -> dict[str, Any]:
     for key, value in fields.items():
         if key not in known:
             raise Refused(f"the field {key!r} is not supported")
-        if key in _ONLY and value not in _ONLY[key]:
-            raise Refused(f"{key}={value!r} is not supported, only {_ONLY[key][0]!r}")
+        if key in _ONLY and value != _ONLY[key]:
+            raise Refused(f"{key}={value!r} is not supported, only {_ONLY[key]!r}")
     return fields
 
 
