@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,17 @@ class Watcher:
         """Take one finished sample."""
 
 
+def without_chat(plan: Plan) -> Plan:
+    """Return the plan for a model without a chat template: prompts as lm-eval sends them plain.
+
+    Raises:
+        BadModel: A method needs later turns, which only a chat template can render.
+    """
+    everything_else = frozenset().union(*(method.evaluator.requires for method in plan.methods))
+    require_capabilities(plan, everything_else - {CHAT})
+    return replace(plan, tasks=tuple(replace(task, chat=False) for task in plan.tasks))
+
+
 async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
     """Start the runtime, run every method on every task, stop the runtime.
 
@@ -104,21 +115,21 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
         }
         watcher.stage(f"Starting {plan.model.label}")
         running = await stack.enter_async_context(open_runtime(plan.model))
-        require_capabilities(plan, running)
+        require_capabilities(plan, running.capabilities)
         found = await _run_parts(plan, tasks, samples, model=running, watcher=watcher)
         watcher.stage("Evaluated; stopping the runtime")
         infos = {name: task.info for name, task in tasks.items()}
         return Report(running.info, running.fingerprint, found, infos)
 
 
-def require_capabilities(plan: Plan, model: Model) -> None:
-    """Refuse methods that need what the runtime lacks, before anything is generated.
+def require_capabilities(plan: Plan, capabilities: frozenset[str]) -> None:
+    """Refuse methods that need what the model or its runtime lacks, before anything is generated.
 
     Raises:
         BadModel: A method needs more; the reason names both.
     """
     for method in plan.methods:
-        lacking = sorted(method.evaluator.requires - model.capabilities)
+        lacking = sorted(method.evaluator.requires - capabilities)
         if CHAT in lacking:
             reason = f"it has no chat template, which {method.name} needs for its later turns"
             raise BadModel(model=plan.model.label, reason=reason)

@@ -58,7 +58,7 @@ def _plan(options: dict[str, Any]) -> Plan:
     """Check all that can be checked before anything is started."""
     from evaluators.engine import Limits
     from evaluators.runtimes import ModelSpec, parse_model_args, preflight, runtime_names
-    from evaluators.session import Plan
+    from evaluators.session import Plan, without_chat
 
     methods = _methods(options["evaluators"], options["params"])
     runtime = options["model"] if options["model"] in runtime_names() else LM_EVAL
@@ -66,9 +66,8 @@ def _plan(options: dict[str, Any]) -> Plan:
         runtime, options["model"], parse_model_args(options["model_args"]), options["batch_size"]
     )
     tasks, limits = _tasks(options)
-    preflight(spec)
     in_flight = options["in_flight"] or max(32, 4 * options["batch_size"])
-    return Plan(
+    plan = Plan(
         spec,
         methods,
         tuple(tasks),
@@ -77,6 +76,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         limits=Limits(in_flight=in_flight),
         include_paths=options["paths"],
     )
+    return without_chat(plan) if preflight(spec).has_chat_template is False else plan
 
 
 def _methods(names: Sequence[str], params: Sequence[str]) -> tuple[Method, ...]:
