@@ -23,6 +23,9 @@ _QUIET = {
     "TQDM_DISABLE": "1",
 }
 
+_REPEATABLE = {"PYTHONHASHSEED": "0"}
+"""Task code that walks over sets gives the same documents in every process."""
+
 
 def child_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs one of our modules in a fresh interpreter."""
@@ -37,4 +40,4 @@ def child_environment() -> dict[str, str]:
         if (name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES)) and name not in _NEVER
     }
     path = [str(Path(entry).resolve()) for entry in sys.path if Path(entry).exists()]
-    return kept | _QUIET | {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}
+    return kept | _QUIET | _REPEATABLE | {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}

@@ -68,7 +68,7 @@ class SuiteEntry:
 
 def list_suites() -> list[SuiteEntry]:
     """Return the bundled suites, by name."""
-    suites = [_read(path) for path in sorted(_FOLDER.glob("*.toml"))]
+    suites = sorted((_read(path) for path in _FOLDER.glob("*.toml")), key=lambda s: s.name)
     return [SuiteEntry(s.name, s.version, s.summary, len(s.tasks), s.path) for s in suites]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import evaluators
 import pytest
+
+import evaluators
 
 PACKAGE = Path(evaluators.__file__).parent
 
@@ -14,8 +16,10 @@ FUNCTIONS = '''
 import os, re, sys, time
 from datasets import Dataset
 
-DOCS = [{"q": f"{n} + 1?", "a": str(n + 1), "all": [str(n + 1), f"{n + 1}.0"], "pick": n % 2, "n": n}
-        for n in range(12)]
+DOCS = [
+    {"q": f"{n} + 1?", "a": str(n + 1), "all": [str(n + 1), f"{n + 1}.0"], "pick": n % 2, "n": n}
+    for n in range(12)
+]
 SHOTS = [{"q": f"{n} - 1?", "a": str(n - 1), "all": [str(n - 1)], "pick": 0, "n": n}
          for n in range(50, 56)]
 
@@ -81,24 +85,30 @@ metadata: {{version: 3.5, summary: Adding one}}
 Write = Callable[..., Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Return a function that writes a task file and returns its path; later keys win."""
-    (tmp_path / "functions.py").write_text(FUNCTIONS)
+@pytest.fixture(scope="session")
+def write_into() -> Write:
+    """Return a function that writes a task file into a folder; later keys win over earlier ones."""
 
-    def write_task(name: str = "plus_one", more: str = "") -> Path:
+    def write_task(folder: Path, name: str = "plus_one", more: str = "") -> Path:
+        (folder / "functions.py").write_text(FUNCTIONS)
         keys = {line.partition(":")[0] for line in more.splitlines() if line[:1].isalpha()}
-        base, kept, skipping = TASK.format(name=name, more=""), [], False
-        for line in base.splitlines():
+        kept, skipping = [], False
+        for line in TASK.format(name=name, more="").splitlines():
             if line[:1].isalpha():
                 skipping = line.partition(":")[0] in keys
             if not skipping:
                 kept.append(line)
-        path = tmp_path / f"{name}.yaml"
+        path = folder / f"{name}.yaml"
         path.write_text("\n".join([*kept, more]))
         return path
 
     return write_task
+
+
+@pytest.fixture
+def write(tmp_path: Path, write_into: Write) -> Write:
+    """Return a function that writes a task file into a folder of this test's own."""
+    return partial(write_into, tmp_path)
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import evaluators
 import lm_eval
 import pytest
-from evaluators.tasks.loading import OpenTask
-from evaluators.tasks.spec import TaskSpec
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
+
+import evaluators
+from evaluators.tasks.loading import OpenTask
+from evaluators.tasks.spec import TaskSpec
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # from lm-eval's own dependencies
@@ -32,7 +33,9 @@ MORE = {
     "first-shots": "num_fewshot: 2\nfewshot_config: {sampler: first_n, doc_to_text: 'E: {{q}}'}",
     "choices": "doc_to_choice: ['odd', 'even']\ndoc_to_target: pick\nnum_fewshot: 1",
     "several-targets": "doc_to_target: all\nnum_fewshot: 1",
-    "processed": "process_docs: !function functions.process_docs\nfewshot_split: test\nnum_fewshot: 2",
+    "processed": (
+        "process_docs: !function functions.process_docs\nfewshot_split: test\nnum_fewshot: 2"
+    ),
 }  # fmt: skip
 
 
