@@ -1,0 +1,184 @@
+"""Rows of a board, for the page and for exports alike."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluators.metrics import Estimate, null
+from leaderboard.boards.columns import FIGURES, Column
+from leaderboard.boards.figures import DASH, figure, number
+from leaderboard.boards.models import Entry
+from leaderboard.boards.queries import BoardPage
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel
+from leaderboard.core.exports import Scalar
+from leaderboard.core.rendering import Figure
+from leaderboard.runs.models import Run
+
+Cells = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the board, ready to be shown."""
+
+    entry: Entry
+    rank: int | None
+    tied: bool
+    """Others share the rank."""
+    params: str
+    """Parameters that are not the evaluator's defaults."""
+    figures: list[Figure]
+
+
+def rows_of(page: BoardPage) -> list[Row]:
+    """Return the rows of a page in order."""
+    counts: dict[int, int] = {}
+    for rank in page.ranks.values():
+        if rank is not None:
+            counts[rank] = counts.get(rank, 0) + 1
+    return [
+        Row(
+            entry=entry,
+            rank=(rank := page.ranks.get(entry.pk)),
+            tied=rank is not None and counts[rank] > 1,
+            params=changed_params(entry.run, entry.evaluator),
+            figures=[board_figure(entry, column, page.cells.get(entry.pk)) for column in FIGURES],
+        )
+        for entry in page.entries
+    ]
+
+
+def changed_params(run: Run, evaluator: EvaluatorVersion) -> str:
+    """Say which parameters differ from the evaluator's defaults."""
+    properties: Mapping[str, Mapping[str, object]] = evaluator.schema.get("properties", {})
+    changed = {
+        key: value
+        for key, value in run.params.items()
+        if value != properties.get(key, {}).get("default", _MISSING)
+    }
+    return ", ".join(f"{key}={value}" for key, value in changed.items())
+
+
+_MISSING = object()
+
+
+def estimate_of(entry: Entry, metric: str) -> Estimate:
+    """Return a stored estimate; one that was never computed is null with a reason."""
+    stored = entry.estimates.get(metric)
+    return Estimate.from_json(stored) if stored else null("not computed for this run")
+
+
+def board_figure(entry: Entry, column: Column, cells: Cells | None) -> Figure:
+    """Return one figure of a row."""
+    if column.key == "n":
+        complete = entry.n == entry.n_total
+        return Figure(f"{entry.n}", n=f"of {entry.n_total}", note="" if complete else "incomplete")
+    if column.key == "net_flips":
+        return _net_flips(entry, cells)
+    return figure(estimate_of(entry, column.metric), column.metric, denominator(column.key, cells))
+
+
+def denominator(key: str, cells: Cells | None) -> int | None:
+    """Return what CL or CS rests on, added up over the tasks."""
+    if cells is None or key not in {"cl", "cs"}:
+        return None
+    cc, ci, ic, ii = cells
+    return cc + ci if key == "cl" else ic + ii
+
+
+def _net_flips(entry: Entry, cells: Cells | None) -> Figure:
+    if entry.net_flips is None or cells is None:
+        return Figure(DASH, n=f"n {entry.n}", note="only one answer", tone="none")
+    _, spoilt, fixed, _ = cells
+    text = "0" if entry.net_flips == 0 else number(entry.net_flips, "count")
+    return Figure(
+        text, interval=f"{fixed} fixed, {spoilt} spoilt", n=f"n {entry.n}", method="count"
+    )
+
+
+def export_header() -> list[str]:
+    """Return the titles of an export's columns."""
+    names = ["rank", "model", "model_id", "evaluator", "evaluator_version", "params", "information"]
+    for column in FIGURES:
+        if column.metric:
+            names += [
+                f"{column.key}{part}" for part in ("", "_low", "_high", "_n", "_method", "_reason")
+            ]
+    return [*names, "cl_denominator", "cs_denominator", "net_flips", "n", "n_total", "state", "run"]
+
+
+def export_rows(page: BoardPage) -> Iterator[dict[str, Scalar]]:
+    """Return the page's rows with raw numbers, finished runs first."""
+    for row in rows_of(page):
+        yield _entry_export(row, page.cells.get(row.entry.pk))
+    for run in page.unfinished:
+        yield {
+            **_who(run.model, run.evaluator, changed_params(run, run.evaluator)),
+            "state": run.state.lower(),
+            "run": run.public_id,
+        }
+
+
+def _who(model: LanguageModel, evaluator: EvaluatorVersion, params: str) -> dict[str, Scalar]:
+    return {
+        "model": model.label,
+        "model_id": model.public_id,
+        "evaluator": evaluator.name,
+        "evaluator_version": evaluator.version,
+        "params": params,
+        "information": evaluator.information,
+    }
+
+
+def _entry_export(row: Row, cells: Cells | None) -> dict[str, Scalar]:
+    entry = row.entry
+    data: dict[str, Scalar] = {
+        "rank": row.rank,
+        **_who(entry.model, entry.evaluator, row.params),
+        "cl_denominator": denominator("cl", cells),
+        "cs_denominator": denominator("cs", cells),
+        "net_flips": entry.net_flips,
+        "n": entry.n,
+        "n_total": entry.n_total,
+        "state": "completed",
+        "run": entry.run.public_id,
+    }
+    for column in FIGURES:
+        if column.metric:
+            e = estimate_of(entry, column.metric)
+            parts = (e.value, e.low, e.high, e.n, e.method, e.reason)
+            names = ("", "_low", "_high", "_n", "_method", "_reason")
+            data |= {f"{column.key}{name}": part for name, part in zip(names, parts, strict=True)}
+    return data
+
+
+def reproduce_command(run: Run) -> str:
+    """Return the command that makes the same run without a server."""
+    model = run.model
+    name = model.model_class if model.runtime == "lm-eval" else model.runtime
+    words = ["python", "-m", "evaluators", "run", run.evaluator.name, "--suite", run.suite.name]
+    words += ["--model", name]
+    if model.args:
+        words += ["--model-args", _args(model.args)]
+    words += _flags("--param", [f"{key}={value}" for key, value in sorted(run.params.items())])
+    if run.limit:
+        words += ["--limit", str(run.limit)]
+    words += ["--batch-size", str(model.batch_size), "--seed", str(run.seed)]
+    return shlex.join(words)
+
+
+def _args(args: Mapping[str, object]) -> str:
+    plain = all(
+        isinstance(value, str | int) and not set(str(value)) & set(', ="')
+        for value in args.values()
+    )
+    if plain:
+        return ",".join(f"{key}={value}" for key, value in sorted(args.items()))
+    return json.dumps(args, sort_keys=True)
+
+
+def _flags(flag: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in (flag, value)]

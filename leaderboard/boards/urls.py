@@ -1,0 +1,12 @@
+"""URLs of boards and models."""
+
+from django.urls import path
+
+from leaderboard.boards import views
+
+urlpatterns = [
+    path("", views.board, name="board"),
+    path("oracle/", views.oracle_board, name="oracle_board"),
+    path("models/<slug:public_id>/", views.model, name="model"),
+    path("about/", views.about, name="about"),
+]

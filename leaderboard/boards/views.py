@@ -1,0 +1,108 @@
+"""Pages of results: boards, models, what the figures mean."""
+
+from __future__ import annotations
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_safe
+
+from evaluators.metrics import cost, decomposition, quality
+from leaderboard.boards.columns import FIGURES, FIRST_DESCENDING
+from leaderboard.boards.models_page import model_json, model_page
+from leaderboard.boards.queries import (
+    INFORMATION,
+    UNFINISHED,
+    BoardView,
+    board_page,
+    read_view,
+    suite_key,
+)
+from leaderboard.boards.rows import export_header, export_rows, rows_of
+from leaderboard.catalog.access import access_model, may_see_location
+from leaderboard.core.exports import csv_response, json_response
+from leaderboard.core.listing import choice
+from leaderboard.runs.presentation import explain
+
+
+@require_safe
+def board(request: HttpRequest) -> HttpResponse:
+    """Show the board of methods that never read gold."""
+    return _board(request, oracle=False)
+
+
+@require_safe
+def oracle_board(request: HttpRequest) -> HttpResponse:
+    """Show the board of methods that do."""
+    return _board(request, oracle=True)
+
+
+def _board(request: HttpRequest, *, oracle: bool) -> HttpResponse:
+    view = read_view(request.GET, oracle=oracle)
+    form = choice(request.GET, "format", ["html", "csv", "json"], "html")
+    page = board_page(view)
+    if view.page > page.pages:
+        raise BadRequest(f"There are only {page.pages} pages.")
+    if form != "html":
+        return _export(view, list(export_rows(page)), form)
+    context = {
+        "view": view,
+        "page": page,
+        "rows": rows_of(page),
+        "columns": FIGURES,
+        "first_descending": FIRST_DESCENDING,
+        "suites": [(suite_key(suite), suite) for suite in view.suites],
+        "suite_key": suite_key(view.suite) if view.suite else "",
+        "informations": INFORMATION,
+        "unfinished": [
+            (run, explain(run.failure_id, run.failure_detail)) for run in page.unfinished
+        ],
+        "unfinished_more": max(0, page.unfinished_total - UNFINISHED),
+        "width": len(FIGURES),
+    }
+    return TemplateResponse(request, "boards/board.html", context)
+
+
+def _export(
+    view: BoardView, rows: list[dict[str, str | int | float | bool | None]], form: str
+) -> HttpResponse:
+    name = f"redraft-{view.suite.name if view.suite else 'empty'}{'-oracle' if view.oracle else ''}"
+    if form == "csv":
+        header = export_header()
+        return csv_response(
+            f"{name}.csv", header, ([row.get(key) for key in header] for row in rows)
+        )
+    suite = (
+        {"name": view.suite.name, "version": view.suite.version, "digest": view.suite.digest}
+        if view.suite
+        else None
+    )
+    return json_response(
+        {
+            "suite": suite,
+            "board": "oracle" if view.oracle else "main",
+            "sort": view.sort,
+            "descending": view.descending,
+            "page": view.page,
+            "rows": rows,
+        }
+    )
+
+
+@require_safe
+def model(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show everything about one model: its runs, and what each method did to its answers."""
+    row = access_model(request.user, public_id)
+    page, shown = model_page(row, request.user), may_see_location(request.user, row)
+    if choice(request.GET, "format", ["html", "json"], "html") == "json":
+        return json_response(model_json(page, show_location=shown))
+    return TemplateResponse(
+        request, "boards/model.html", {"model": row, "page": page, "show_location": shown}
+    )
+
+
+@require_safe
+def about(request: HttpRequest) -> HttpResponse:
+    """Explain every metric as the library defines it."""
+    groups = {"What happened": decomposition, "What it cost": cost, "Could it be judged": quality}
+    return TemplateResponse(request, "boards/about.html", {"groups": groups})

@@ -1,0 +1,51 @@
+"""The catalogue in the admin site."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.core.admin_readonly import ReadOnlyAdmin
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(ReadOnlyAdmin):
+    """Models that were submitted."""
+
+    list_display = (
+        "label",
+        "source",
+        "location",
+        "revision",
+        "runtime",
+        "model_class",
+        "created_at",
+    )
+    list_filter = ("source", "runtime")
+    search_fields = ("label", "location", "public_id")
+
+
+@admin.register(Suite)
+class SuiteAdmin(ReadOnlyAdmin):
+    """Suites as they were installed."""
+
+    list_display = ("name", "version", "current", "digest", "created_at")
+    list_filter = ("current",)
+    search_fields = ("name",)
+
+
+@admin.register(EvaluatorVersion)
+class EvaluatorVersionAdmin(ReadOnlyAdmin):
+    """Evaluators as they were installed."""
+
+    list_display = (
+        "name",
+        "version",
+        "distribution",
+        "information",
+        "installed",
+        "problem",
+        "last_seen",
+    )
+    list_filter = ("installed", "information", "distribution")
+    search_fields = ("name", "distribution")

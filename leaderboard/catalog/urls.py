@@ -1,0 +1,11 @@
+"""URLs of the catalogue."""
+
+from django.urls import path
+
+from leaderboard.catalog import views
+
+urlpatterns = [
+    path("evaluators/", views.evaluators, name="evaluators"),
+    path("evaluators/<slug:name>/", views.evaluator, name="evaluator"),
+    path("suites/", views.suites, name="suites"),
+]

@@ -1,0 +1,71 @@
+"""Pages about what can be evaluated with: evaluators and suites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_safe
+
+from leaderboard.catalog.access import access_evaluator
+from leaderboard.catalog.models import EvaluatorVersion, Suite
+from leaderboard.catalog.schema import Parameter, parameters
+
+
+@require_safe
+def evaluators(request: HttpRequest) -> HttpResponse:
+    """List every evaluator that is or was installed, one line each."""
+    latest: dict[str, EvaluatorVersion] = {}
+    for version in EvaluatorVersion.objects.order_by("name", "-installed", "-id"):
+        latest.setdefault(version.name, version)
+    return TemplateResponse(
+        request, "catalog/evaluators.html", {"evaluators": list(latest.values())}
+    )
+
+
+@require_safe
+def evaluator(request: HttpRequest, name: str) -> HttpResponse:
+    """Show what an evaluator does, what it takes, and which versions there were."""
+    versions = access_evaluator(request.user, name)
+    rows: list[Parameter] = parameters(versions[0].schema)
+    context = {"evaluator": versions[0], "versions": versions, "parameters": rows}
+    return TemplateResponse(request, "catalog/evaluator.html", context)
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteTask:
+    """A task of a suite as the page lists it."""
+
+    name: str
+    size: int | None
+    limit: int | None
+    settings: str
+    """What the suite sets besides, in one line."""
+
+
+@require_safe
+def suites(request: HttpRequest) -> HttpResponse:
+    """List the current suites with their tasks."""
+    rows = [(suite, _tasks(suite)) for suite in Suite.objects.filter(current=True)]
+    return TemplateResponse(request, "catalog/suites.html", {"suites": rows})
+
+
+def _tasks(suite: Suite) -> list[SuiteTask]:
+    definition: Any = suite.definition
+    entries = definition.get("tasks", []) if isinstance(definition, Mapping) else definition
+    return [_task(entry, suite.sizes) for entry in entries]
+
+
+def _task(entry: Mapping[str, Any], sizes: Mapping[str, int]) -> SuiteTask:
+    spec = {**entry, **entry.get("spec", {})}
+    shown = {
+        k: v
+        for k, v in spec.items()
+        if k not in {"name", "limit", "spec"} and v not in (None, "", [])
+    }
+    name = str(spec.get("name", ""))
+    settings = ", ".join(f"{key} {value}" for key, value in shown.items())
+    return SuiteTask(name, sizes.get(name), spec.get("limit"), settings)

@@ -1,0 +1,113 @@
+"""Words and JSON for runs: failures explained, states as the public knows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderboard.core.messages import message_for
+from leaderboard.runs.models import Run, State
+from leaderboard.runs.models.work import TERMINAL
+from leaderboard.runs.progress import RunStatus
+
+PUBLIC_STATES = {
+    State.QUEUED: "pending",
+    State.PREPARING: "leased",
+    State.RUNNING: "running",
+    State.SCORING: "running",
+    State.RETRY_WAIT: "retrying",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.QUARANTINED: "failed",
+    State.CANCELLED: "cancelled",
+}
+"""What the outside is told, by internal state."""
+
+_WHOSE = {
+    "yours": "the submitter can mend it",
+    "ours": "the people who run this server have to mend it",
+    "model": "a property of the model",
+    "data": "a property of the task's data",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A failure in words."""
+
+    id: str
+    title: str
+    whose: str
+    advice: str
+    detail: str
+
+
+def explain(failure_id: str, detail: str) -> Explanation | None:
+    """Return the words for a failure; None when there is none."""
+    if not failure_id:
+        return None
+    message = message_for(failure_id)
+    return Explanation(
+        failure_id, message.title, _WHOSE[message.responsibility], message.advice, detail
+    )
+
+
+def can_cancel(run: Run) -> bool:
+    """Tell whether there is still something to stop."""
+    return run.state not in TERMINAL and run.cancel_requested_at is None
+
+
+def can_retry(run: Run) -> bool:
+    """Tell whether the run ended without a result."""
+    return run.state in TERMINAL and run.state != State.COMPLETED
+
+
+def run_json(status: RunStatus) -> dict[str, object]:
+    """Return a run's status as the public interface gives it."""
+    run, progress = status.run, status.progress
+    failure = None
+    if run.failure_id:
+        message = message_for(run.failure_id)
+        failure = {
+            "id": run.failure_id,
+            "responsibility": message.responsibility,
+            "title": message.title,
+            "advice": message.advice,
+            "detail": run.failure_detail,
+        }
+    return {
+        "id": run.public_id,
+        "state": PUBLIC_STATES[State(run.state)],
+        "progress_pct": None if progress.percent is None else round(progress.percent, 1),
+        "progress": {"done": progress.done, "total": progress.total},
+        "eta_seconds": None if progress.eta_seconds is None else round(progress.eta_seconds),
+        "eta_method": progress.eta_method or None,
+        "model": {
+            "id": run.model.public_id,
+            "label": run.model.label,
+            "commit": run.model.revision or None,
+        },
+        "evaluator": {
+            "name": run.evaluator.name,
+            "version": run.evaluator.version,
+            "distribution": run.evaluator.distribution,
+            "params": run.params,
+        },
+        "suite": {"name": run.suite.name, "version": run.suite.version},
+        "limit": run.limit,
+        "seed": run.seed,
+        "shards": [
+            {
+                "task": s.task,
+                "offset": s.offset,
+                "size": s.size,
+                "done": s.progress_done,
+                "state": s.state,
+            }
+            for s in status.shards
+        ],
+        "attempts": len(status.attempts),
+        "failure": failure,
+        "manifest_sha256": run.manifest_sha256 or None,
+        "queued_at": run.queued_at.isoformat(),
+        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+    }

@@ -1,0 +1,1 @@
+"""Pages about runs: submitting, following, reading samples, the state of the queue."""
