@@ -44,6 +44,8 @@ class SampleResult(models.Model):
     truncated = models.BooleanField(default=False)
     parsed = models.BooleanField(default=True)
     """An answer could be extracted from the last text."""
+    sample = models.JSONField(default=dict)
+    """The sample as evaluators saw it: prompt, question, public facts."""
     question = models.TextField(blank=True)
     gold = models.TextField(blank=True)
     calls = models.PositiveIntegerField(default=0)
@@ -69,6 +71,7 @@ class SampleResult(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["run", "task", "position", "id"], name="sample_page"),
+            models.Index(fields=["shard", "status"], name="sample_of_shard"),
             models.Index(fields=["run", "flip", "position", "id"], name="sample_flip_page"),
         ]
 

@@ -135,6 +135,8 @@ class Shard(models.Model):
     progressed_at = models.DateTimeField(null=True, blank=True)
     failure_id = models.CharField(max_length=80, blank=True)
     failure_detail = models.TextField(blank=True)
+    facts = models.JSONField(default=dict)
+    """What its last attempt worked with: the model's fingerprint, versions, the task's digest."""
 
     class Meta:
         ordering: ClassVar = ["id"]
@@ -152,6 +154,7 @@ class Shard(models.Model):
             ),
         ]
         indexes: ClassVar = [
+            models.Index(fields=["owner"], condition=Q(owner__isnull=False), name="shard_of_owner"),
             models.Index(
                 F("priority").desc(),
                 F("queued_at"),
@@ -184,6 +187,7 @@ class Attempt(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["shard", "fence"], name="attempt_once_per_fence")
         ]
+        indexes: ClassVar = [models.Index(fields=["worker"], name="attempt_of_worker")]
 
     def __str__(self) -> str:
         return f"{self.shard_id}#{self.fence}"

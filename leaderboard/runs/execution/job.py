@@ -1,0 +1,291 @@
+"""One shard in a worker's hands, from claim to end; whatever goes wrong stays inside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from evaluators.engine import Limits, SharedModel, evaluate
+from evaluators.errors import BadTask, InputError, RuntimeUnavailable
+from evaluators.evaluator import Evaluator
+from evaluators.model import Sample, SampleResult
+from evaluators.ports import Task
+from evaluators.registry import load_evaluator
+from evaluators.runtimes import RunningModel
+from leaderboard.catalog.services import note_sizes
+from leaderboard.runs import services
+from leaderboard.runs.errors import (
+    CANCELLED,
+    DRAINED,
+    Failure,
+    Fenced,
+    MissingCapability,
+    failure_of,
+)
+from leaderboard.runs.execution.batch import Batch
+from leaderboard.runs.execution.database import DatabaseThread
+from leaderboard.runs.execution.heart import Heart
+from leaderboard.runs.execution.shelf import TaskShelf
+from leaderboard.runs.services import Claim, Ending
+from leaderboard.runs.tuning import Tuning
+from leaderboard.runs.versions import server_versions
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3
+"""How often single samples that met infrastructure errors are made again before the shard waits."""
+
+Stop = Literal["fenced", "cancelled", "drained", "broken"]
+"""Why a job is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all jobs of a worker share."""
+
+    worker: str
+    database: DatabaseThread
+    """For leases and results."""
+    store: DatabaseThread
+    """For generations, so that neither waits for the other."""
+    heart: Heart
+    shelf: TaskShelf
+    numbers: Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A runtime that answers."""
+
+    running: RunningModel
+    shared: SharedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Why a runtime can no longer be used."""
+
+    failure: Failure
+    kind: Literal["died", "retry"]
+    company: bool
+    """Several shards were aboard."""
+
+
+class Runtime(Protocol):
+    """What a job needs of the session that it belongs to."""
+
+    async def opened(self) -> Opened:
+        """Wait for the runtime.
+
+        Raises:
+            InputError: The model cannot be served.
+            RuntimeUnavailable: It died while loading.
+        """
+        ...
+
+    def break_down(self, failure: Failure) -> Breakdown:
+        """Give the runtime up; the first reason counts."""
+        ...
+
+    def progressed(self, result: SampleResult) -> None:
+        """Take note that a sample was finished."""
+        ...
+
+
+class Job:
+    """Works on one shard until it is complete, lost, cancelled or has failed."""
+
+    def __init__(self, held: Claim, runtime: Runtime, *, tools: Tools) -> None:
+        self.held = held
+        self.alone = held.alone
+        self._runtime = runtime
+        self._tools = tools
+        self._batch = Batch(held, tools.database, numbers=tools.numbers)
+        self._stop: Stop | None = None
+        self._inner: asyncio.Task[None] | None = None
+
+    def stop(self, reason: Stop) -> None:
+        """End the work; the first reason counts, except that a lost shard is lost."""
+        if self._stop is None or reason == "fenced":
+            self._stop = reason
+        if self._inner is not None:
+            self._inner.cancel()
+
+    async def run(self) -> None:
+        """Work on the shard, and let go of it in the way that what happened asks for."""
+        self._inner = asyncio.create_task(self._work())
+        if self._stop:
+            self._inner.cancel()
+        await asyncio.wait([self._inner])
+        error = None if self._inner.cancelled() else self._inner.exception()
+        try:
+            await self._end(error)
+        except Fenced:
+            log.warning("%s: shard %s is no longer ours", self.held.run_id, self.held.shard)
+        except Exception:
+            # The lease decides: whoever comes next goes on from the last stored sample.
+            log.exception("%s: letting go of shard %s failed", self.held.run_id, self.held.shard)
+
+    async def _end(self, error: BaseException | None) -> None:
+        ending = self._ending(error)
+        if ending is None:
+            return
+        if ending.kind in {"drained", "died", "retry"}:
+            await self._batch.flush()
+        await self._tools.database(services.release, self.held, ending)
+
+    def _ending(self, error: BaseException | None) -> Ending | None:
+        """Return how to let go, or None when the shard is complete or not ours."""
+        match error:
+            case None if self._stop is None:
+                return None
+            case None:
+                return self._stopped(self._stop)
+            case Fenced():
+                return None
+            case InputError():
+                log.info("%s: %s", self.held.run_id, error)
+                return Ending("failed", failure_of(error))
+            case RuntimeUnavailable():
+                return self._broken(self._runtime.break_down(failure_of(error)))
+            case _:
+                log.error("%s: shard %s", self.held.run_id, self.held.shard, exc_info=error)
+                return Ending("failed", failure_of(error))
+
+    def _stopped(self, reason: Stop) -> Ending | None:
+        match reason:
+            case "fenced":
+                return None
+            case "cancelled":
+                return Ending("cancelled", CANCELLED)
+            case "drained":
+                return Ending("drained", DRAINED)
+            case "broken":
+                return self._broken(self._runtime.break_down(Failure("run:app:runtime-died")))
+
+    def _broken(self, breakdown: Breakdown) -> Ending:
+        return Ending(breakdown.kind, breakdown.failure, company=breakdown.company)
+
+    async def _work(self) -> None:
+        held, database = self.held, self._tools.database
+        evaluator = load_evaluator(held.evaluator)
+        async with self._tools.shelf.read(
+            held.suite, held.tasks, chat=held.has_chat_template
+        ) as tasks:
+            task = tasks[held.task]
+            samples = await self._planned(task)
+            if await self._missing(samples):
+                await self._make(evaluator, task, samples)
+            await self._batch.flush()
+            if not await database(services.finish, held):
+                count = len(await self._missing(samples))
+                raise RuntimeUnavailable(reason=f"{count} samples met infrastructure errors")
+
+    async def _planned(self, task: Task) -> Sequence[Sample]:
+        """Return the shard's samples, in the task's order; the first to load a task fixes its size."""
+        held, database = self.held, self._tools.database
+        available = min(task.info.size, held.limit or task.info.size)
+        size = held.size
+        if size is None:
+            size = await database(services.fix_size, held, available)
+            await database(note_sizes, held.suite, {held.task: task.info.size})
+        end = held.offset + size
+        samples = (await task.samples(end))[held.offset : end]
+        if len(samples) != size or not size:
+            reason = f"it has {task.info.size} samples, but {held.offset} to {end} were planned"
+            raise BadTask(task=held.task, reason=reason)
+        self._batch.positions = {s.id: held.offset + i for i, s in enumerate(samples)}
+        return samples
+
+    async def _missing(self, samples: Sequence[Sample]) -> list[Sample]:
+        done = await self._tools.database(services.present, self.held)
+        return [sample for sample in samples if (sample.id, 0) not in done]
+
+    async def _make(self, evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> None:
+        """Make what is missing, once the runtime answers."""
+        opened = await self._runtime.opened()
+        _check_capabilities(evaluator, opened.running)
+        facts = _facts(task, opened.running)
+        await self._tools.database(services.start, self.held, facts=facts)
+        for _ in range(ROUNDS):
+            missing = await self._missing(samples)
+            if not missing:
+                return
+            await self._evaluate(evaluator, task, missing, shared=opened.shared)
+            await self._batch.flush()
+
+    async def _evaluate(
+        self, evaluator: Evaluator, task: Task, samples: Sequence[Sample], *, shared: SharedModel
+    ) -> None:
+        work = asyncio.create_task(
+            evaluate(
+                evaluator,
+                self.held.params,
+                task=task,
+                samples=samples,
+                models={"actor": shared},
+                sink=self._keep,
+                seed=self.held.seed,
+                limits=Limits(in_flight=self._tools.numbers.samples_in_flight),
+            )
+        )
+        flusher = asyncio.create_task(self._batch.flush_by_age())
+        try:
+            await asyncio.wait({work, flusher}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+            flusher.cancel()
+            await asyncio.wait({work, flusher})
+        for task_ in (flusher, work):
+            if not task_.cancelled():
+                task_.result()
+
+    async def _keep(self, result: SampleResult) -> None:
+        await self._batch.add(result)
+        if result.status != "infra_error":
+            self.alone = False  # it makes progress, so it may have company again
+            self._runtime.progressed(result)
+
+
+def _check_capabilities(evaluator: Evaluator, running: RunningModel) -> None:
+    """Refuse a model that cannot do what the evaluator needs.
+
+    Raises:
+        MissingCapability: With what is missing.
+    """
+    missing = sorted(evaluator.requires - running.capabilities)
+    if missing:
+        reason = f"{evaluator.name} needs {', '.join(missing)}, which the runtime lacks"
+        raise MissingCapability(model=running.info.label, reason=reason, missing=missing)
+
+
+def _facts(task: Task, running: RunningModel) -> Mapping[str, Any]:
+    """Return what the manifest says of the task and the runtime."""
+    info, about = task.info, running.info
+    return {
+        "task": {
+            "name": info.name,
+            "version": info.version,
+            "digest": info.digest,
+            "size": info.size,
+            "metric": info.metric,
+            "filter": info.filter,
+            "threshold": info.threshold,
+            "num_fewshot": info.num_fewshot,
+        },
+        "runtime": {
+            "fingerprint": running.fingerprint,
+            "versions": dict(about.versions),
+            "identity": dict(about.identity),
+            "dtype": about.dtype,
+            "device": about.device,
+            "context_window": about.context_window,
+            "chat_template_sha256": about.chat_template_sha256,
+            "exact_usage": about.exact_usage,
+            "isolation": about.isolation,
+        },
+        "server": server_versions(),
+    }

@@ -1,0 +1,37 @@
+"""Everything that writes runs: what people ask for, what workers do, what the sweeper mends."""
+
+from leaderboard.runs.services.leases import (
+    Claim,
+    Ending,
+    beat,
+    claim,
+    commit_batch,
+    finish,
+    fix_size,
+    present,
+    release,
+    start,
+)
+from leaderboard.runs.services.reading import read_results
+from leaderboard.runs.services.submitting import Submitted, cancel, retry, submit
+from leaderboard.runs.services.sweeping import Swept, sweep
+
+__all__ = [
+    "Claim",
+    "Ending",
+    "Submitted",
+    "Swept",
+    "beat",
+    "cancel",
+    "claim",
+    "commit_batch",
+    "finish",
+    "fix_size",
+    "present",
+    "read_results",
+    "release",
+    "retry",
+    "start",
+    "submit",
+    "sweep",
+]
