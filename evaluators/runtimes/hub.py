@@ -210,6 +210,9 @@ def _reason(error: Exception, revision: str) -> str:
         case errors.HfHubHTTPError():
             status = getattr(error.response, "status_code", "an error")
             return f"the Hub at {endpoint} answered {status}"
+        # The bases are the HTTP library's own errors, whichever library the Hub's client uses.
+        case _ if not isinstance(error, errors.HfHubHTTPError.__bases__):
+            return f"the download failed: {type(error).__name__}: {error}"
         case _:
             return f"the Hub at {endpoint} cannot be reached: {type(error).__name__}"
 
