@@ -40,4 +40,5 @@ def child_environment() -> dict[str, str]:
         if (name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES)) and name not in _NEVER
     }
     path = [str(Path(entry).resolve()) for entry in sys.path if Path(entry).exists()]
-    return kept | _QUIET | _REPEATABLE | {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}
+    found = {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}
+    return kept | _QUIET | _REPEATABLE | found

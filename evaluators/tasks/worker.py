@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from evaluators.errors import RedraftError
 from evaluators.tasks.catalogue import Catalogue
-from evaluators.tasks.lm_eval import silence
+from evaluators.tasks.lm_eval import quicken, silence
 from evaluators.tasks.loading import OpenTask
 from evaluators.tasks.spec import TaskSpec
 
@@ -71,6 +71,7 @@ def main() -> None:
     _die_with(int(sys.argv[1]))
     source, sink = _claim_channels()
     silence()
+    quicken()
     service = _Service()
     while (header := source.read(4)) and len(header) == 4:
         request = json.loads(source.read(int.from_bytes(header)))

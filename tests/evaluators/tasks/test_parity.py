@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 import evaluators
+from evaluators.tasks import open_tasks
 from evaluators.tasks.loading import OpenTask
 from evaluators.tasks.spec import TaskSpec
 
@@ -37,6 +40,23 @@ MORE = {
         "process_docs: !function functions.process_docs\nfewshot_split: test\nnum_fewshot: 2"
     ),
 }  # fmt: skip
+
+
+SHARED = Path(os.environ.get("REDRAFT_SHARED", PACKAGE.parent.parent / "shared"))
+GSM8K = SHARED / "data" / "gsm8k" / "test.jsonl"
+
+
+@pytest.fixture
+def gsm8k(tmp_path: Path) -> Path:
+    """lm-eval's own gsm8k, with its questions read from a file."""
+    path = tmp_path / "gsm8k.yaml"
+    path.write_text(
+        f"include: {Path(lm_eval.__file__).parent}/tasks/gsm8k/gsm8k.yaml\n"
+        "dataset_path: json\ndataset_name: null\n"
+        f"dataset_kwargs:\n  cache_dir: {tmp_path}\n"
+        f"  data_files: {{train: {GSM8K}, test: {GSM8K}}}\n"
+    )
+    return path
 
 
 def toy_template(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
@@ -211,3 +231,39 @@ class TestScores:
     )
     def test_task_files_score_as_lm_eval_scores_them(self, write: Any, more: str) -> None:
         assert compare_scores(write(more=more), 12) >= 0
+
+
+async def test_the_task_process_renders_and_grades_the_same(write: Any) -> None:
+    path = write(more=FILTERED + "num_fewshot: 2")
+    here = OpenTask(TaskSpec("plus_one"), path)
+    async with open_tasks([TaskSpec("plus_one")], include_paths=[path.parent]) as tasks:
+        there = tasks["plus_one"]
+        samples = await there.samples()
+        assert [[m.wire() for m in sample.messages] for sample in samples] == [
+            sample["messages"] for sample in here.samples(None)
+        ]
+        for index in range(12):
+            texts = [f"Answer: {index + 1}", "7 or 8", ""]
+            graded = await there.grade(str(index), texts)
+            assert [asdict(grade) for grade in graded] == here.grade(index, texts)
+
+
+@pytest.mark.skipif(not GSM8K.is_file(), reason="the shared data sets are not here")
+class TestGsm8k:
+    def test_it_renders_as_lm_eval_renders_it(self, gsm8k: Path) -> None:
+        spec = TaskSpec("gsm8k")
+        assert our_prompts(gsm8k, spec, 3) == lm_eval_prompts(gsm8k, spec, 3)
+
+    def test_it_scores_as_lm_eval_scores_it(self, gsm8k: Path) -> None:
+        assert compare_scores(gsm8k, 12) == 8
+
+    def test_it_says_what_it_is(self, gsm8k: Path) -> None:
+        info = OpenTask(TaskSpec("gsm8k"), gsm8k).info()
+        assert (info["size"], info["num_fewshot"], info["version"]) == (1319, 5, "3.0")
+        assert (info["metric"], info["filter"]) == ("exact_match", "strict-match")
+        assert info["sampling"] == {
+            "max_tokens": 256,
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "stop": ["Question:", "</s>", "<|im_end|>"],
+        }
