@@ -200,7 +200,8 @@ def check_identities(cells: Cells, estimates: Mapping[str, Estimate]) -> None:
         "acc@last = acc@1 CL + (1 - acc@1) CS": last == retained + mended,
         "i2c_all = (1 - acc@1) CS": up == mended,
         "c2i_all = acc@1 (1 - CL)": down == first - retained,
-        "RSS > 1/2 iff acc@last > acc@1": _agrees(_fraction(estimates["RSS"]), first, last),
+        "RSS = (acc@last - acc@1^2) / (2 acc@1 (1 - acc@1))": _fraction(estimates["RSS"])
+        == _rss(first, last),
     }
     broken = [claim for claim, holds in claims.items() if not holds]
     if broken:
@@ -222,12 +223,9 @@ def _fraction(estimate: Estimate) -> Fraction | None:
     return exact
 
 
-def _agrees(rss: Fraction | None, first: Fraction, last: Fraction) -> bool:
-    """Tell whether RSS lies on the side of 1/2 that the accuracies say."""
-    if rss is None:
-        return first in {0, 1}
-    half = Fraction(1, 2)
-    return (rss > half, rss == half) == (last > first, last == first)
+def _rss(first: Fraction, last: Fraction) -> Fraction | None:
+    """Return RSS by its definition; above 1/2 exactly when `last` is above `first`."""
+    return None if first in {0, 1} else (last - first**2) / (2 * first * (1 - first))
 
 
 def macro(

@@ -127,14 +127,12 @@ def flips(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Cells:
 def gain(
     before: NDArray[np.bool_], after: NDArray[np.bool_], clusters: Codes, *, n_total: int
 ) -> Estimate:
-    """Estimate acc after - acc before on the same samples.
+    """Estimate acc after - acc before on the same samples, of which there must be some.
 
     Newcombe's paired interval where the samples are independent, else Student's t on clustered
     differences. Where no cluster moves, Newcombe over the clusters.
     """
     n, cells = len(before), flips(before, after)
-    if not n:
-        return null("no sample was scored", n_total=n_total)
     up, down = cells.ic, cells.ci
     value = (up - down) / n
 
