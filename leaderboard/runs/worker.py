@@ -1,0 +1,200 @@
+"""A worker process: the claimer on the main thread, heartbeat, sweeper and Celery beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connections
+
+from evaluators.registry import installed
+from evaluators.runtimes.isolation import confine
+from leaderboard.runs import services
+from leaderboard.runs.execution.claimer import Claimer
+from leaderboard.runs.execution.database import DATABASE_AWAY, DatabaseThread
+from leaderboard.runs.execution.heart import Heart
+from leaderboard.runs.execution.job import Tools
+from leaderboard.runs.execution.shelf import TaskShelf
+from leaderboard.runs.models import Worker
+from leaderboard.runs.nudges import listen
+from leaderboard.runs.services.clock import ClockTimestamp
+from leaderboard.runs.tuning import tuning
+
+log = logging.getLogger(__name__)
+
+STUCK_CHECKS = 12
+STUCK_SECONDS = 5.0
+"""An event loop that does not turn for 12 checks of 5 s is given up: alive but doing nothing."""
+
+EX_STUCK = 70
+"""Exit status of a worker that gave itself up; whoever supervises starts another."""
+
+CLASSES = ("cpu", "gpu", "endpoint")
+"""Hardware classes that a worker may serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker process runs."""
+
+    classes: tuple[str, ...] = ("cpu",)
+    """Hardware classes that it serves."""
+    celery: bool = True
+    """Listen to the broker; without it the claimer's own polling is all there is."""
+    until_idle: bool = False
+    """End when there is nothing left to do."""
+
+
+def worker_name() -> str:
+    """Return an identity that is new at every start: two processes never share one."""
+    return f"{socket.gethostname()[:80]}-{uuid.uuid4().hex[:12]}"
+
+
+def run_worker(options: WorkerOptions) -> int:
+    """Work until told to stop; return the exit status."""
+    name = worker_name()
+    isolation = confine(["true"], network=False)[1]
+    if isolation == "process_group":
+        log.warning("bubblewrap does not work here: runtimes run unconfined, for trusted models only")
+    _register(name, options.classes, isolation)
+    heart = Heart(name)
+    sweeper = Sweeper()
+    receiver = _receiver(options) if options.celery else None
+    helpers = [helper for helper in (heart, sweeper, receiver) if helper is not None]
+    for helper in helpers:
+        helper.start()
+    log.info("worker %s serves %s, isolation %s", name, ", ".join(options.classes), isolation)
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_work(name, heart, options=options, isolation=isolation))
+    finally:
+        for helper in reversed(helpers):
+            helper.stop()
+        _sign_off(name)
+        connections.close_all()
+    log.info("worker %s has ended", name)
+    return 0
+
+
+async def _work(name: str, heart: Heart, *, options: WorkerOptions, isolation: str) -> None:
+    """Run the claimer until it ends by itself or a signal ends it."""
+    loop = asyncio.get_running_loop()
+    tools = Tools(
+        worker=name,
+        database=DatabaseThread("leases"),
+        store=DatabaseThread("generations"),
+        heart=heart,
+        shelf=TaskShelf(),
+        numbers=tuning(),
+    )
+    claimer = Claimer(tools, classes=options.classes, isolation=isolation)
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, _drain, claimer)
+    forget = listen(lambda: loop.call_soon_threadsafe(claimer.nudge))
+    pulse = Pulse(loop)
+    try:
+        await claimer.run(until_idle=options.until_idle)
+    finally:
+        forget()
+        pulse.stop()
+        await tools.shelf.close()
+        for thread in (tools.database, tools.store):
+            await thread.close()
+
+
+def _drain(claimer: Claimer) -> None:
+    """Let go of everything, and see to it that this does not take for ever."""
+    log.info("draining")
+    claimer.drain()
+    patience = threading.Timer(tuning().drain_seconds, os._exit, args=[1])
+    patience.daemon = True
+    patience.start()
+
+
+class Pulse:
+    """Ends the process when its event loop turns no more; leases and supervisor do the rest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._turns = 0
+        self._stopping = threading.Event()
+        threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopping.set()
+
+    def _turn(self) -> None:
+        self._turns += 1
+
+    def _watch(self) -> None:
+        seen, missed = -1, 0
+        while not self._stopping.wait(STUCK_SECONDS):
+            # Checks are counted, not seconds: a stopped process that goes on is not stuck.
+            missed = missed + 1 if self._turns == seen else 0
+            seen = self._turns
+            if missed >= STUCK_CHECKS:
+                log.critical("the event loop has been stuck for %s checks; giving up", missed)
+                os._exit(EX_STUCK)
+            self._loop.call_soon_threadsafe(self._turn)
+
+
+class Sweeper:
+    """Goes round every few seconds, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._sweep_on, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present round."""
+        self._stopping.set()
+        self._thread.join(timeout=tuning().drain_seconds)
+
+    def _sweep_on(self) -> None:
+        while not self._stopping.wait(tuning().sweep_seconds):
+            try:
+                services.sweep()
+            except DATABASE_AWAY as error:
+                log.warning("not swept: %s", str(error).strip())
+                connections.close_all()
+            except Exception:
+                log.exception("sweeping failed")
+        connections.close_all()
+
+
+def _receiver(options: WorkerOptions) -> HintReceiver:
+    from leaderboard.runs.hints import HintReceiver
+
+    return HintReceiver(options.classes)
+
+
+def _register(name: str, classes: Sequence[str], isolation: str) -> None:
+    Worker.objects.create(
+        id=name,
+        host=socket.gethostname()[:200],
+        pid=os.getpid(),
+        hardware=list(classes),
+        plugins={entry.name: f"{entry.distribution} {entry.version}" for entry in installed()},
+        isolation=isolation,
+        started_at=ClockTimestamp(),
+        last_seen=ClockTimestamp(),
+    )
+
+
+def _sign_off(name: str) -> None:
+    try:
+        Worker.objects.filter(pk=name).update(state="stopped", engine_key="")
+    except DATABASE_AWAY:
+        log.warning("the database is away; the sweeper will find that %s has ended", name)

@@ -1,0 +1,124 @@
+"""Fixtures of run tests: what to evaluate, and workers that share the test's process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from evaluators.registry import describe_evaluator
+from evaluators.tasks import Suite as SuiteFile
+from evaluators.tasks import TaskSpec
+from evaluators.tasks.suite import SuiteTask
+from leaderboard.accounts.models import User
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel
+from leaderboard.catalog.services import note_sizes, record_suite, register_model
+from leaderboard.runs import services
+from leaderboard.runs.execution.claimer import Claimer
+from leaderboard.runs.execution.database import DatabaseThread
+from leaderboard.runs.execution.heart import Heart
+from leaderboard.runs.execution.job import Tools
+from leaderboard.runs.execution.shelf import TaskShelf
+from leaderboard.runs.models import Worker
+from leaderboard.runs.tuning import tuning
+
+EVALUATORS = ("single_pass", "reask", "self_consistency")
+TASK = "echo_flips"
+
+
+def record(name: str) -> EvaluatorVersion:
+    """Record an installed evaluator without the detour over a process of its own."""
+    card = describe_evaluator(name)
+    return EvaluatorVersion.objects.create(
+        name=name,
+        distribution=card.distribution,
+        version=card.version,
+        target=card.target,
+        digest=card.digest,
+        schema=dict(card.schema),
+        information=card.information,
+        requires=list(card.requires),
+        metrics=list(card.metrics),
+    )
+
+
+def suite_of(*tasks: SuiteTask, name: str = "flips"):
+    return record_suite(
+        SuiteFile(name, "1", "For tests", tasks, digest=f"{name}-{len(tasks)}", path=None)
+    )
+
+
+def echo(**args) -> LanguageModel:
+    return register_model(
+        source="bundled", location="", runtime="echo", model_class="echo", args=args, batch_size=8
+    )
+
+
+@pytest.fixture
+def user(transactional_db):
+    return User.objects.create_user("submitter")
+
+
+@pytest.fixture
+def suite(transactional_db):
+    """The task with known flips; its size is known, as it is after the first run."""
+    found = suite_of(SuiteTask(TaskSpec(TASK)))
+    note_sizes(found.pk, {TASK: 240})
+    found.refresh_from_db()
+    return found
+
+
+@pytest.fixture
+def evaluators(transactional_db):
+    return {name: record(name) for name in EVALUATORS}
+
+
+@pytest.fixture
+def submit(user, suite, evaluators):
+    """Submit evaluators on the suite for an echo; returns the runs."""
+
+    def make(*names, model=None, limit=24, seed=0, on=suite, **params):
+        found = services.submit(
+            user=user,
+            model=model or echo(),
+            suite=on,
+            evaluators=[(name, params) for name in names or ("reask",)],
+            limit=limit,
+            seed=seed,
+        )
+        return list(found.runs)
+
+    return make
+
+
+async def _work(name: str, until_idle: bool, **numbers) -> None:
+    heart = Heart(name)
+    heart.start()
+    tools = Tools(
+        worker=name,
+        database=DatabaseThread("leases"),
+        store=DatabaseThread("generations"),
+        heart=heart,
+        shelf=TaskShelf(),
+        numbers=replace(tuning(), **numbers),
+    )
+    try:
+        await Claimer(tools, classes=("cpu",), isolation="test").run(until_idle=until_idle)
+    finally:
+        await tools.shelf.close()
+        await tools.database.close()
+        await tools.store.close()
+        heart.stop()
+
+
+@pytest.fixture
+def work(transactional_db):
+    """Work in this process until nothing is left to do."""
+
+    def run(name: str = "worker-1", **numbers) -> None:
+        Worker.objects.get_or_create(id=name, defaults={"host": "here", "pid": 1})
+        with asyncio.Runner() as runner:
+            runner.run(_work(name, until_idle=True, **numbers))
+
+    return run
