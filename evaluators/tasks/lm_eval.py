@@ -187,13 +187,6 @@ def raw_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def data_errors() -> tuple[type[Exception], ...]:
-    """Return what is raised when a data set cannot be fetched."""
-    from datasets.exceptions import DatasetsError  # type: ignore[import-untyped] # it has no types
-
-    return (OSError, DatasetsError)
-
-
 def silence() -> None:
     """Keep lm-eval, datasets and their kind from writing to the terminal."""
     logging.disable(logging.CRITICAL)

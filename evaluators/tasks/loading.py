@@ -11,7 +11,8 @@ from typing import Any
 
 from evaluators.errors import BadTask, GradeError
 from evaluators.model import Json
-from evaluators.tasks.lm_eval import Doc, HarnessTask, data_errors, raw_config
+from evaluators.tasks.datasets import data_errors
+from evaluators.tasks.lm_eval import Doc, HarnessTask, raw_config
 from evaluators.tasks.spec import TaskSpec
 
 _DEFAULT_MAX_TOKENS = 256

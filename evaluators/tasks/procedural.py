@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
+from evaluators.tasks.datasets import dataset
 from evaluators.tasks.extraction import INVALID
 
 Doc: TypeAlias = dict[str, Any]
@@ -55,13 +56,6 @@ def documents(
             raise ValueError(f"{generator} has {len(docs)} questions for {split}, not {wanted}")
         splits[split] = dataset([{k: v for k, v in d.items() if k != "metadata"} for d in docs])
     return splits
-
-
-def dataset(docs: Sequence[Mapping[str, object]]) -> Any:
-    """Return documents as the `datasets.Dataset` that lm-eval wants."""
-    from datasets import Dataset  # type: ignore[import-untyped] # it has no types
-
-    return Dataset.from_list([dict(doc) for doc in docs])
 
 
 def score(doc: Doc, results: Sequence[str]) -> dict[str, float]:

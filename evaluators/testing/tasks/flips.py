@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evaluators.tasks.procedural import dataset
+from evaluators.tasks.datasets import dataset
 
 PATTERN = {"keep": 9, "break": 3, "fix": 4, "stubborn": 5, "wander": 3}
 """How many of every 24 documents go which way from the first answer to the second."""
