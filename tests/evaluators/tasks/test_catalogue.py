@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.errors import AmbiguousName, BadFile, BrokenPlugin, NotInstalled
+from evaluators.errors import AmbiguousName, BadFile, BadTask, BrokenPlugin, NotInstalled
 from evaluators.tasks import TaskSpec, list_tasks, open_tasks
 from evaluators.tasks.catalogue import Catalogue, installed_folders, read_yaml
 from evaluators.tasks.index import default_index, lm_eval_root
@@ -108,6 +108,18 @@ class TestFinding:
 
     def test_lm_evals_tasks_are_found_last(self) -> None:
         assert Catalogue().find("gsm8k") == lm_eval_root() / "gsm8k" / "gsm8k.yaml"
+
+    @pytest.mark.parametrize(
+        ("name", "members"),
+        [
+            ("mmlu", "group of tasks; name one of them: mmlu_stem, mmlu_other, "),
+            ("ai2_arc", "tag of tasks; name one of them: arc_challenge, arc_easy"),
+            ("belebele", "group of tasks; name one of them: .* and 110 more"),
+        ],
+    )
+    def test_refuses_a_name_that_stands_for_several_tasks(self, name: str, members: str) -> None:
+        with pytest.raises(BadTask, match=f"is a {members}"):
+            Catalogue().find(name)
 
 
 class TestReading:
