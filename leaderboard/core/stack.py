@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import time
 import urllib.request
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import CommandError, call_command, get_commands
+from django.core.management import CommandError, call_command
 
 from leaderboard.core.database import use_database
 from leaderboard.core.postgres import EmbeddedPostgres
@@ -81,8 +82,7 @@ def prepare(var: Path, report: Report) -> None:
     """Bring tables, installed plugins, admin account and static files up to date."""
     report("Preparing tables, plugins and pages.")
     call_command("migrate", interactive=False, verbosity=0)
-    if "sync_plugins" in get_commands():
-        call_command("sync_plugins", verbosity=0)
+    call_command("sync_plugins", verbosity=0)
     _ensure_admin(var, report)
     call_command("collectstatic", interactive=False, verbosity=0)
 
@@ -104,18 +104,18 @@ def _ensure_admin(var: Path, report: Report) -> None:
         return
     password = secrets.token_urlsafe(12)
     write_private(kept, password + "\n")
-    users.create_superuser(ADMIN, password=password)  # type: ignore[attr-defined]  # our user model has it
+    users.create_superuser(ADMIN, password=password)
     report(f"Made the account {ADMIN} with password {password} (kept in {kept}).")
 
 
 def _start_services(supervisor: Supervisor, wishes: Wishes) -> None:
     manage = Path(settings.BASE_DIR) / "manage.py"
-    commands = get_commands()
+    hardware = "cpu,endpoint,gpu" if shutil.which("nvidia-smi") else "cpu,endpoint"
     supervisor.start(web_service(host=wishes.host, port=wishes.port, folder=manage.parent))
     for number in range(1, wishes.workers + 1):
         name = "worker" if wishes.workers == 1 else f"worker-{number}"
-        supervisor.start(command_service(name, "worker", manage=manage))
-    if wishes.workers and "sweep" in commands:
+        supervisor.start(command_service(name, "worker", f"--hardware={hardware}", manage=manage))
+    if wishes.workers:
         supervisor.start(
             command_service("sweeper", "sweep", "--forever", manage=manage, patience=10)
         )

@@ -73,7 +73,7 @@ class TestCompose:
 
     def test_has_every_service(self):
         assert set(self.COMPOSE["services"]) == {
-            "postgres", "valkey", "prepare", "web", "worker", "worker-gpu",
+            "postgres", "valkey", "prepare", "web", "worker", "sweeper", "worker-gpu",
         }  # fmt: skip
 
     @pytest.mark.parametrize("service", ["postgres", "valkey", "web"])

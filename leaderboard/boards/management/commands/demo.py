@@ -1,0 +1,145 @@
+"""Show what Redraft does: start everything, evaluate a small real model, fill the board."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from evaluators.errors import InputError
+from leaderboard.boards import demo
+from leaderboard.core.stack import running_stack
+from leaderboard.core.supervisor import StopRequested, Supervisor, stop_on_signals
+from leaderboard.core.terminal import add_stack_arguments, speaker, wishes_from
+
+
+class Command(BaseCommand):
+    """Progress goes to stderr, so that stdout holds the summary alone."""
+
+    help = "Start everything, evaluate the bundled model on a small suite, and show the board."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add where to serve, and whether to stop when the board has its rows."""
+        add_stack_arguments(parser)
+        parser.add_argument(
+            "--exit",
+            action="store_true",
+            help="stop when the board has its rows; print a JSON summary; exit code 1 on failure",
+        )
+        parser.add_argument(
+            "--timeout",
+            type=float,
+            default=120.0,
+            metavar="MINUTES",
+            help="give up waiting for the evaluation after so long (default: %(default)s)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Evaluate, tell, and serve on unless told to exit."""
+        wishes, console = wishes_from(options), Console(stderr=True)
+        report = speaker(console)
+        if wishes.workers == 0:
+            raise CommandError("The demonstration needs a worker: leave --no-worker out.")
+        found: dict[str, Any] = {}
+        with (
+            contextlib.suppress(StopRequested),
+            stop_on_signals(),
+            running_stack(wishes, report=report) as supervisor,
+        ):
+            report(f"Redraft is at {wishes.url} (logs in {supervisor.folder}).")
+            found |= _evaluate(supervisor, console, minutes=options["timeout"])
+            console.print(_table(found))
+            for reason in found["reasons"]:
+                report(reason)
+            if not options["exit"]:
+                report(f"The board is at {wishes.url} (Ctrl-C stops).")
+                _serve(supervisor)
+        if options["exit"]:
+            self._conclude(found, url=wishes.url)
+
+    def _conclude(self, found: Mapping[str, Any], *, url: str) -> None:
+        """Print the summary and exit with its verdict."""
+        told = {**(found or {"ok": False, "reasons": ["stopped before the end"]}), "url": url}
+        self.stdout.write(json.dumps(told, indent=1, ensure_ascii=False))
+        if not told["ok"]:
+            raise SystemExit(1)
+
+
+def _evaluate(supervisor: Supervisor, console: Console, *, minutes: float) -> dict[str, Any]:
+    """Submit, wait for the end while showing how far it is, and return what came out."""
+    started = time.monotonic()
+    try:
+        runs = demo.submit_demo()
+    except InputError as error:
+        raise CommandError(str(error)) from error
+    with Progress(
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        console=console,
+    ) as progress:
+        show = _display(progress, runs)
+        while not show() and time.monotonic() - started < minutes * 60:
+            supervisor.tick()
+            time.sleep(0.5)
+    return {**demo.summary(runs), "seconds": round(time.monotonic() - started, 1)}
+
+
+def _display(progress: Progress, runs: Sequence[int]) -> Callable[[], bool]:
+    """Return a function that updates the bars and says whether all runs have settled."""
+    bars = {}
+
+    def show() -> bool:
+        try:
+            standings = demo.standings(runs)
+        except DatabaseError:  # it is being started again
+            connections.close_all()
+            return False
+        for run in standings:
+            if run.evaluator not in bars:
+                bars[run.evaluator] = progress.add_task(run.evaluator, total=None, state="")
+            progress.update(
+                bars[run.evaluator], completed=run.done, total=run.total, state=run.state
+            )
+        return all(run.settled for run in standings)
+
+    return show
+
+
+def _serve(supervisor: Supervisor) -> None:
+    while True:
+        supervisor.tick()
+        time.sleep(0.5)
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    """Show every figure with its interval, and n."""
+    table = Table(
+        "evaluator", "task", "n", *demo.FIGURES, title=f"{found['model']} on {found['suite']}"
+    )
+    for run in found["evaluators"]:
+        for task in run["tasks"]:
+            figures = (_figure(task.get(name)) for name in demo.FIGURES)
+            table.add_row(
+                run["evaluator"], task["task"], f"{task['n']}/{task['n_total']}", *figures
+            )
+    return table
+
+
+def _figure(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
