@@ -97,23 +97,16 @@ def read_transcripts(path: Path) -> Iterator[Trajectory]:
 
 def to_line(trajectory: Trajectory) -> str:
     """Return the line that `read_transcripts` reads back as the same trajectory."""
-    data = {
-        "id": trajectory.id,
-        "task": trajectory.task,
-        "cluster": trajectory.cluster,
-        "replicate": trajectory.replicate,
-        "correct": list(trajectory.correct) if trajectory.scored else None,
-    }
-    for name in ("parsed", "truncated", "changed"):
-        data[name] = list(getattr(trajectory, name)) if trajectory.scored else None
+    correct = list(trajectory.correct) if trajectory.scored else None
+    line: dict[str, object] = {"id": trajectory.id, "correct": correct}
+    states = ("parsed", "truncated", "changed") if trajectory.scored else ()
+    for name in ("task", "cluster", "replicate", *states):
+        if value := getattr(trajectory, name):
+            line[name] = value
     for name in ("calls", "tokens_in", "tokens_out", "tokens_computed", "tokens_first"):
-        data[name] = getattr(trajectory, name)
-    known = {key: value for key, value in data.items() if key == "correct" or value not in _SILENT}
-    return json.dumps(known, ensure_ascii=True)
-
-
-_SILENT: tuple[object, ...] = (None, "", [])
-"""What a reader takes for granted when a key is not there."""
+        if (value := getattr(trajectory, name)) is not None:
+            line[name] = value
+    return json.dumps(line)
 
 
 def write_transcripts(path: Path, trajectories: Iterable[Trajectory]) -> Path:

@@ -1,0 +1,93 @@
+"""Results as a run would leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import pytest
+
+from evaluators.model import (
+    AnswerState,
+    Failure,
+    Grade,
+    Message,
+    Node,
+    Sample,
+    SampleResult,
+    Sampling,
+    Usage,
+    Verdict,
+    assistant,
+    system,
+    user,
+)
+from evaluators.ports import TaskInfo
+
+MakeResult = Callable[..., SampleResult]
+
+
+def make_result(
+    index: int = 0,
+    correct: tuple[bool, ...] = (False, True),
+    *,
+    task: str = "sums",
+    replicate: int = 0,
+) -> SampleResult:
+    """Return a graded sample with a call per answer and two filters."""
+    question = (user(f"{index} + 1?"),)
+    sample = Sample(
+        str(index), task, (system("Add."), *question), question, f"c{index}", {"digits": 1}
+    )
+    nodes, answers, chat = [], [], list(sample.messages)
+    for turn, right in enumerate(correct):
+        text = f"It is {index + 1 if right else 'unclear'}"
+        found = str(index + 1) if right else None
+        nodes.append(
+            Node(
+                turn, "answer", "actor", turn, (turn - 1,) if turn else (), tuple(chat), text,
+                "stop", Sampling(stop=("\n",)), Usage(10 * (turn + 1), 5), cached=turn == 0,
+            )
+        )  # fmt: skip
+        scores = {"exact_match,strict": float(right), "exact_match,loose": 1.0}
+        extractions = {"strict": found, "loose": str(index + 1)}
+        grade = Grade(right, float(right), found, str(index + 1), scores, extractions)
+        answers.append(AnswerState(turn, text, truncated=False, grade=grade, changed=turn > 0))
+        chat += [Message("assistant", text, node=turn), user("Sure?")]
+    return SampleResult(
+        sample, replicate, "ok", tuple(answers), tuple(nodes), (Verdict(0, "wrong", 0, 0.25),),
+        MappingProxyType({"rounds": len(correct) - 1}), "settled", seconds=1.25,
+    )  # fmt: skip
+
+
+def make_unscored(index: int = 99, *, task: str = "sums") -> SampleResult:
+    """Return a sample whose evaluator raised."""
+    sample = Sample(str(index), task, (user("?"),), (user("?"),))
+    given = Node(0, "given", "actor", 0, (), (assistant("4"),), "4", None, None, None)
+    return SampleResult(
+        sample, 0, "unscored", nodes=(given,), failure=Failure("evaluator-crashed", "boom")
+    )
+
+
+@pytest.fixture(scope="session")
+def result() -> MakeResult:
+    return make_result
+
+
+@pytest.fixture(scope="session")
+def unscored() -> MakeResult:
+    return make_unscored
+
+
+@pytest.fixture(scope="session")
+def task_info() -> Callable[[str], TaskInfo]:
+    def make(name: str) -> TaskInfo:
+        config = {
+            "task": name,
+            "metric_list": [{"metric": "exact_match", "higher_is_better": True}, "odd"],
+        }
+        return TaskInfo(
+            name, "2.0", 50, Sampling(), "exact_match", "strict", 1.0, 3, "Sums.", "d1gest", config
+        )
+
+    return make
