@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.errors import BadTask, GradeError
+from evaluators.errors import BadTask, GradeError, InputError
 from evaluators.model import Grade, Message, Sample, Sampling
 from evaluators.ports import Task, TaskInfo
 from evaluators.tasks.process import ProcessLost, TaskProcess
@@ -88,7 +88,7 @@ class _RemoteTask:
             return await self._process.ask(
                 do, self._limits.grade, task=self._info.name, index=self._index(sample_id), **what
             )
-        except ProcessLost as lost:
+        except (ProcessLost, InputError) as lost:  # it may not be possible to open the tasks again
             raise GradeError(task=self._info.name, reason=str(lost)) from lost
 
     def _index(self, sample_id: str) -> int:

@@ -14,6 +14,7 @@ from evaluators import errors
 from evaluators.tasks.environment import child_command, child_environment
 
 _TAIL = 4000
+_PATIENCE = 2.0
 
 
 class ProcessLost(Exception):
@@ -51,8 +52,11 @@ class TaskProcess:
 
     async def close(self) -> None:
         """Kill the process and whatever it started."""
-        for task in self._flying:
+        flying = set(self._flying)
+        for task in flying:
             task.cancel()
+        if flying:
+            await asyncio.wait(flying)
         await self._drop()
 
     async def _apart(self, exchange: Any) -> Any:
@@ -137,8 +141,13 @@ class _Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         if self._process.stdin is not None:
             self._process.stdin.close()
-        await self._process.wait()
-        await self._drain
+        with contextlib.suppress(TimeoutError):  # what escaped the session may hold our pipes open
+            async with asyncio.timeout(_PATIENCE):
+                await self._process.wait()
+                await asyncio.shield(self._drain)
+        self._drain.cancel()
+        transport: asyncio.SubprocessTransport = self._process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way to close the pipes
+        transport.close()
 
     def obituary(self) -> str:
         """Say how it ended: its last words, or the signal."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -80,6 +80,16 @@ class TestListing:
         assert entries["gsm8k"].summary == "openai/gsm8k main"
         assert entries["gsm8k"].path.is_file()
         assert not {"humaneval", "mmlu", "arc_easy"} & entries.keys()
+
+    def test_the_bundled_folders_are_installed_with_redraft(self) -> None:
+        try:
+            version("redraft")
+        except PackageNotFoundError:
+            pytest.skip("redraft is not installed, only its source is here")
+        own = {e.name: e.path for e in list_tasks() if e.distribution == "redraft"}
+        assert own["echo_flips"].parent.parts[-2:] == ("testing", "tasks")
+        assert own["rg_gcd"].parent.parts[-2:] == ("tasks", "bundled")
+        assert len(own) == 33
 
 
 class TestFinding:

@@ -238,6 +238,35 @@ print(sorted(heavy & sys.modules.keys()))
             grades = await tasks["spy"].grade("0", ["DATABASE_URL", "REDRAFT_FIELD_KEYS", "PATH"])
         assert [grade.score for grade in grades] == [0.0, 0.0, 1.0]
 
+    async def test_a_grandchild_that_escapes_does_not_hold_up_the_end(
+        self, write: Callable[..., Path]
+    ) -> None:
+        path = write("fork", "process_results: !function fork.process_results")
+        (path.parent / "fork.py").write_text(
+            "import subprocess\n"
+            "def process_results(doc, results):\n"
+            "    kept = subprocess.Popen(['sleep', '30'], start_new_session=True)\n"
+            "    return {'exact_match': float(kept.pid)}\n"
+        )
+        async with open_tasks([TaskSpec("fork")], include_paths=[path.parent]) as tasks:
+            (grade,) = await tasks["fork"].grade("0", ["x"])
+            start = time.monotonic()
+        assert time.monotonic() - start < 10
+        os.kill(int(grade.score), signal.SIGKILL)
+
+    async def test_tasks_that_cannot_be_opened_again_cost_an_answer(
+        self, write: Callable[..., Path]
+    ) -> None:
+        path = write("moody", MOODY)
+        async with open_tasks([TaskSpec("moody")], include_paths=[path.parent]) as tasks:
+            with pytest.raises(GradeError):
+                await tasks["moody"].grade("0", ["die"])
+            path.unlink()
+            with pytest.raises(GradeError, match="No task named 'moody' is installed"):
+                await tasks["moody"].grade("0", ["1"])
+            write("moody", MOODY)
+            assert (await tasks["moody"].grade("0", ["1"]))[0].correct
+
     async def test_refuses_a_task_whose_file_kills_the_process(
         self, write: Callable[..., Path]
     ) -> None:
