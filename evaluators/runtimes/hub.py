@@ -196,25 +196,25 @@ def _reason(error: Exception, revision: str) -> str:
     from huggingface_hub import errors
 
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    # The bases are the HTTP library's own errors, whichever library the Hub's client uses.
+    transport = errors.HfHubHTTPError.__bases__
     match error:
         case _Unfit():
-            return str(error)
+            reason = str(error)
         case errors.GatedRepoError():
-            return (
-                "the repository is gated: its owner must grant access to the account of the token"
-            )
+            reason = "the repository is gated: its owner must grant access to the token's account"
         case errors.RevisionNotFoundError():
-            return f"the repository has no revision {revision!r}"
+            reason = f"the repository has no revision {revision!r}"
         case errors.RepositoryNotFoundError():
-            return "there is no such public repository on the Hub"
+            reason = "there is no such public repository on the Hub"
         case errors.HfHubHTTPError():
             status = getattr(error.response, "status_code", "an error")
-            return f"the Hub at {endpoint} answered {status}"
-        # The bases are the HTTP library's own errors, whichever library the Hub's client uses.
-        case _ if not isinstance(error, errors.HfHubHTTPError.__bases__):
-            return f"the download failed: {type(error).__name__}: {error}"
+            reason = f"the Hub at {endpoint} answered {status}"
+        case _ if isinstance(error, transport):
+            reason = f"the Hub at {endpoint} cannot be reached: {type(error).__name__}"
         case _:
-            return f"the Hub at {endpoint} cannot be reached: {type(error).__name__}"
+            reason = f"the download failed: {type(error).__name__}: {error}"
+    return reason
 
 
 if __name__ == "__main__":

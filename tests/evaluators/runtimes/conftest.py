@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,8 @@ def build_tiny_model(folder: Path, **config: Any) -> Path:
     tokenizer = _tokenizer()
     torch.manual_seed(7)
     settings = {
-        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
         "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "initializer_range": 0.5,
     }  # fmt: skip
     model = LlamaForCausalLM(LlamaConfig(**{**settings, **config}))
@@ -59,15 +58,18 @@ def _tokenizer() -> Any:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens([AddedToken(token, special=True) for token in specials])
+    names = {"bos_token": "<s>", "eos_token": "<|end|>", "pad_token": "<pad>"}
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="<|end|>", pad_token="<pad>",
-        chat_template=TEMPLATE, clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+        tokenizer_object=core,
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        **names,
+    )
 
 
 @pytest.fixture(scope="session")
-def tiny_lm(tiny_model: Path) -> Iterator[Any]:
+def tiny_lm(tiny_model: Path) -> Any:
     """lm-eval's own class around the tiny model: the reference for every text."""
     from lm_eval.models.huggingface import HFLM
 
-    yield HFLM(pretrained=str(tiny_model), device="cpu", dtype="float32", batch_size=4)
+    return HFLM(pretrained=str(tiny_model), device="cpu", dtype="float32", batch_size=4)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -29,6 +28,11 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def environment(pid: int) -> list[str]:
+    """Return the process's environment as it was started."""
+    return Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
 
 
 async def becomes(condition: object, *, within: float = 10.0) -> bool:
@@ -133,7 +137,10 @@ class TestRefusals:
                 await model.complete(ask(user("one two three four five"), max_tokens=6))
             fits = await model.complete(ask(user("one two three four five"), max_tokens=5))
         assert caught.value.data["status"] == 400
-        expected = "the prompt has 5 tokens and max_tokens is 6: together 11, more than the context window of 10"
+        expected = (
+            "the prompt has 5 tokens and max_tokens is 6: together 11, "
+            "more than the context window of 10"
+        )
         assert caught.value.data["reason"] == expected
         assert fits.text == "one two three four five"
 
@@ -222,13 +229,14 @@ class TestLifeAndDeath:
             "asyncio.run(main())\n"
         )
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=env)
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), stdout=asyncio.subprocess.PIPE, env=env
+        )
         assert parent.stdout is not None
-        child = int(await asyncio.to_thread(parent.stdout.readline))
+        child = int(await parent.stdout.readline())
         assert not gone(child)
         parent.send_signal(signal.SIGKILL)
-        parent.wait()
-        parent.stdout.close()
+        await parent.wait()
         assert await becomes(lambda: gone(child))
 
     async def test_the_child_sees_no_secrets(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +249,7 @@ class TestLifeAndDeath:
         ):
             monkeypatch.setenv(name, "canary")
         async with open_runtime(ECHO) as model:
-            environ = Path(f"/proc/{model.pid}/environ").read_bytes().decode().split("\0")
+            environ = environment(model.pid)
         seen = dict(entry.split("=", 1) for entry in environ if entry)
         assert "canary" not in seen.values()
         assert seen["HF_HUB_OFFLINE"] == "1"

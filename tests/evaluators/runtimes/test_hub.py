@@ -62,7 +62,7 @@ class Hub(BaseHTTPRequestHandler):
                     "type": "file",
                     "path": path,
                     "size": len(data),
-                    "oid": hashlib.sha1(data).hexdigest(),
+                    "oid": hashlib.sha256(data).hexdigest()[:40],
                 }
                 for path, data in REPOSITORIES[name].items()
             ]

@@ -66,7 +66,9 @@ class TestRoutes:
     async def test_text_parts_and_vllm_fields(self, http: TestClient[Any, Any]) -> None:
         parts = [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]
         body = {
-            "messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "so"}],
+            "messages": [
+                {"role": "user", "content": parts}, {"role": "assistant", "content": "so"},
+            ],
             "add_generation_prompt": False, "continue_final_message": True, "max_tokens": 5,
         }  # fmt: skip
         status, answer = await post(http, "/v1/chat/completions", body)

@@ -13,9 +13,13 @@ from evaluators.runtimes import ModelSpec, parse_model_args
 class TestParseModelArgs:
     @pytest.mark.parametrize(
         "text",
-        ["pretrained=a/b,dtype=float32,n=3", "pretrained=a/b dtype=float32  n=3", '{"pretrained":"a/b","dtype":"float32","n":3}'],
+        [
+            "pretrained=a/b,dtype=float32,n=3",
+            "pretrained=a/b dtype=float32  n=3",
+            '{"pretrained":"a/b","dtype":"float32","n":3}',
+        ],
         ids=["commas", "blanks", "json"],
-    )  # fmt: skip
+    )
     def test_reads_every_form(self, text: str) -> None:
         assert parse_model_args(text) == {"pretrained": "a/b", "dtype": "float32", "n": 3}
 
