@@ -8,3 +8,7 @@ class BoardsConfig(AppConfig):
 
     name = "leaderboard.boards"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Listen to runs."""
+        from leaderboard.boards import receivers  # noqa: F401 - importing it connects it

@@ -15,7 +15,7 @@ def _model_id() -> str:
 
 
 class LanguageModel(models.Model):
-    """A model that was submitted at least once, pinned to exact weights and runtime configuration."""
+    """A model that was submitted once or more, pinned to exact weights and runtime arguments."""
 
     class Source(models.TextChoices):
         """Where the weights come from."""

@@ -146,7 +146,7 @@ def register_model(
 
     Args:
         source: `bundled`, `local` or `hub`.
-        location: A bundled name, an absolute path or a repository; empty for runtimes without weights.
+        location: A bundled name, an absolute path or a repository; empty where there are no weights.
         revision: Branch, tag or commit of a repository; what it stands for now is kept.
         runtime: Name of an installed runtime.
         model_class: The runtime's own name for the kind of model.
@@ -190,7 +190,7 @@ def engine_key(spec: ModelSpec) -> str:
 
 
 def clean_label(label: str) -> str:
-    """Return a name for readers: composed letters, nothing invisible, nothing that turns text around."""
+    """Return a name for readers: nothing invisible, nothing that turns text around."""
     composed = unicodedata.normalize("NFKC", label)
     visible = "".join(
         c for c in composed if unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cs"}
@@ -216,7 +216,7 @@ def _arguments(
     source: str, location: str, revision: str, *, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the runtime's arguments with the weights among them."""
-    if "trust_remote_code" in given and given["trust_remote_code"]:
+    if given.get("trust_remote_code"):
         reason = "trust_remote_code is refused: it runs the model author's code"
         raise BadModel(model=location, reason=reason)
     found = dict(given)

@@ -25,6 +25,7 @@ from leaderboard.runs.execution.shelf import TaskShelf
 from leaderboard.runs.models import Worker
 from leaderboard.runs.nudges import listen
 from leaderboard.runs.services.clock import ClockTimestamp
+from leaderboard.runs.signals import run_finished
 from leaderboard.runs.tuning import tuning
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ def run_worker(options: WorkerOptions) -> int:
     name = worker_name()
     isolation = confine(["true"], network=False)[1]
     if isolation == "process_group":
-        log.warning("bubblewrap does not work here: runtimes run unconfined, for trusted models only")
+        log.warning(
+            "bubblewrap does not work here: runtimes run unconfined, for trusted models only"
+        )
     _register(name, options.classes, isolation)
     heart = Heart(name)
     sweeper = Sweeper()
@@ -147,23 +150,32 @@ class Pulse:
 
 
 class Sweeper:
-    """Goes round every few seconds, in a thread of its own."""
+    """Goes round every few seconds, and at once when a run has finished, in a thread of its own."""
 
     def __init__(self) -> None:
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._sweep_on, name="sweeper", daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        run_finished.connect(self._on_finished)
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the present round."""
-        self._stopping.set()
+        """End after one more round, so that nothing that has finished waits for somebody else."""
+        run_finished.disconnect(self._on_finished)
+        self._stopping = True
+        self._wake.set()
         self._thread.join(timeout=tuning().drain_seconds)
 
+    def _on_finished(self, **unused: object) -> None:
+        self._wake.set()
+
     def _sweep_on(self) -> None:
-        while not self._stopping.wait(tuning().sweep_seconds):
+        while not self._stopping:
+            self._wake.wait(tuning().sweep_seconds)
+            self._wake.clear()
             try:
                 services.sweep()
             except DATABASE_AWAY as error:

@@ -185,7 +185,7 @@ class Job:
                 raise RuntimeUnavailable(reason=f"{count} samples met infrastructure errors")
 
     async def _planned(self, task: Task) -> Sequence[Sample]:
-        """Return the shard's samples, in the task's order; the first to load a task fixes its size."""
+        """Return the shard's samples in order; the first to load a task fixes its size."""
         held, database = self.held, self._tools.database
         available = min(task.info.size, held.limit or task.info.size)
         size = held.size

@@ -7,6 +7,7 @@ import logging
 from evaluators.errors import InputError
 from evaluators.registry import describe_evaluator
 from leaderboard.catalog.models import EvaluatorVersion
+from leaderboard.runs.models import Run
 from leaderboard.runs.models.work import TERMINAL
 
 log = logging.getLogger(__name__)
@@ -20,10 +21,9 @@ class Plugins:
 
     def able(self) -> list[int]:
         """Return the keys of the versions that unfinished runs ask for and that are here."""
-        wanted = EvaluatorVersion.objects.exclude(runs__state__in=TERMINAL).filter(
-            runs__isnull=False
-        )
-        return [row.pk for row in wanted.distinct() if self._has(row)]
+        asked_for = Run.objects.exclude(state__in=TERMINAL).values("evaluator")
+        wanted = EvaluatorVersion.objects.filter(pk__in=asked_for)
+        return [row.pk for row in wanted if self._has(row)]
 
     def _has(self, row: EvaluatorVersion) -> bool:
         if row.pk not in self._verdicts:

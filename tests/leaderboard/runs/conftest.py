@@ -120,5 +120,6 @@ def work(transactional_db):
         Worker.objects.get_or_create(id=name, defaults={"host": "here", "pid": 1})
         with asyncio.Runner() as runner:
             runner.run(_work(name, until_idle=True, **numbers))
+        services.sweep()
 
     return run

@@ -17,7 +17,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Look, record and say what changed."""
         found = sync_plugins()
-        for word, names in (("new", found.added), ("gone", found.removed), ("broken", found.broken)):
+        for word, names in (
+            ("new", found.added),
+            ("gone", found.removed),
+            ("broken", found.broken),
+        ):
             for name in names:
                 self.stdout.write(f"{word}: {name}")
         suites = sync_suites()

@@ -33,7 +33,9 @@ class Command(BaseCommand):
         classes = tuple(dict.fromkeys(filter(None, options["hardware"].split(","))))
         unknown = sorted(set(classes) - set(CLASSES))
         if unknown or not classes:
-            raise CommandError(f"--hardware takes {', '.join(CLASSES)}, not {options['hardware']!r}")
+            raise CommandError(
+                f"--hardware takes {', '.join(CLASSES)}, not {options['hardware']!r}"
+            )
         sys.exit(
             run_worker(
                 WorkerOptions(

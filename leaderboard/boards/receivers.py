@@ -1,0 +1,14 @@
+"""Refreshes the boards whenever the sweeper goes round, which it does when a run has finished."""
+
+from __future__ import annotations
+
+from django.dispatch import receiver
+
+from leaderboard.boards.services import refresh
+from leaderboard.runs.signals import swept
+
+
+@receiver(swept)
+def refresh_boards(**kwargs: object) -> None:
+    """Bring the boards up to date."""
+    refresh()

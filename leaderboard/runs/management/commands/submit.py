@@ -1,0 +1,166 @@
+"""Submit a model from the command line, and wait for the result if asked to."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from evaluators.errors import BadFile, BadParameter, InputError, NotInstalled
+from evaluators.runtimes import bundled_models, parse_model_args
+from evaluators.tasks import load_suite
+from leaderboard.accounts.models import User
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.services import (
+    record_suite,
+    register_model,
+    sync_plugins,
+    sync_suites,
+)
+from leaderboard.core.messages import message_for
+from leaderboard.runs import services
+from leaderboard.runs.models import Run
+from leaderboard.runs.models.work import TERMINAL
+from leaderboard.runs.tasks import hint, wait_for_hints
+
+LOOK_SECONDS = 1.0
+
+
+class Command(BaseCommand):
+    """Submits one model under one or more evaluators."""
+
+    help = "Submit MODEL under EVALUATORs on a suite; the same again returns the runs that exist."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what to evaluate, how, and for whom."""
+        parser.add_argument(
+            "model", help="bundled/NAME, an absolute path, a Hub repository, or `echo`"
+        )
+        parser.add_argument("evaluators", nargs="+", metavar="EVALUATOR")
+        parser.add_argument("--suite", default="demo", help="name or .toml file (default: demo)")
+        parser.add_argument(
+            "--param",
+            action="append",
+            default=[],
+            metavar="[EVALUATOR.]NAME=VALUE",
+            help="parameter of one evaluator, or of all that are named",
+        )
+        parser.add_argument("--runtime", default="", help="lm-eval, or echo for the model `echo`")
+        parser.add_argument("--model-class", default="", help="lm-eval's name (default: hf)")
+        parser.add_argument("--model-args", default="", metavar="K=V,…", help="for the runtime")
+        parser.add_argument("--revision", default="", help="branch, tag or commit on the Hub")
+        parser.add_argument("--batch-size", type=int, default=8)
+        parser.add_argument("--limit", type=int, help="samples per task")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--user", default="", help="who submits (default: the first admin)")
+        parser.add_argument("--wait", action="store_true", help="wait for the end, with progress")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Submit; a bad wish is one line and exit status 1."""
+        try:
+            found = services.submit(
+                user=_user(options["user"]),
+                model=_model(options),
+                suite=_suite(options["suite"]),
+                evaluators=_evaluators(options["evaluators"], options["param"]),
+                limit=options["limit"],
+                seed=options["seed"],
+            )
+        except InputError as error:
+            raise CommandError(str(error)) from error
+        hint(found.created)
+        for run in found.runs:
+            note = " (exists)" if run.pk in found.existing else ""
+            self.stdout.write(f"{run.public_id} {run.evaluator.name}{note}")
+        wait_for_hints()
+        if options["wait"]:
+            self._wait([run.pk for run in found.runs])
+
+    def _wait(self, keys: list[int]) -> None:
+        shown = dict[int, str]()
+        while True:
+            runs = list(Run.objects.filter(pk__in=keys).select_related("evaluator"))
+            for run in runs:
+                line = _line(run)
+                if shown.get(run.pk) != line:
+                    shown[run.pk] = line
+                    self.stdout.write(line)
+            if all(run.state in TERMINAL for run in runs):
+                break
+            time.sleep(LOOK_SECONDS)
+        bad = [run for run in runs if run.failure_id]
+        if bad:
+            raise CommandError("; ".join(_why(run) for run in bad))
+
+
+def _line(run: Run) -> str:
+    shards = list(run.shards.values_list("progress_done", "size"))
+    done, sizes = sum(done for done, _ in shards), [size for _, size in shards]
+    total = "?" if None in sizes else str(sum(size or 0 for size in sizes))
+    return f"{run.public_id} {run.evaluator.name}: {run.state} {done}/{total}"
+
+
+def _why(run: Run) -> str:
+    return f"{run.public_id}: {message_for(run.failure_id).title}. {run.failure_detail}".strip()
+
+
+def _user(name: str) -> User:
+    if name:
+        found = User.objects.filter(username=name).first()
+    else:
+        found = User.objects.filter(is_superuser=True).order_by("pk").first()
+        if found is None and not User.objects.exists():
+            found = User.objects.create_user("local")
+    if found is None:
+        raise CommandError(f"There is no user {name!r}." if name else "Name a --user.")
+    return found
+
+
+def _model(options: dict[str, Any]) -> LanguageModel:
+    name = options["model"]
+    echo = name == "echo" or options["runtime"] == "echo"
+    if echo or name in bundled_models() or name.startswith("bundled/"):
+        source = LanguageModel.Source.BUNDLED
+    else:
+        source = LanguageModel.Source.LOCAL if name.startswith("/") else LanguageModel.Source.HUB
+    return register_model(
+        source=source,
+        location="" if echo else name,
+        revision=options["revision"],
+        runtime=options["runtime"] or ("echo" if echo else "lm-eval"),
+        model_class=options["model_class"] or ("echo" if echo else "hf"),
+        args=parse_model_args(options["model_args"]),
+        batch_size=options["batch_size"],
+    )
+
+
+def _suite(name: str) -> Suite:
+    if name.endswith(".toml"):
+        try:
+            return record_suite(load_suite(name))
+        except BadFile as error:
+            raise CommandError(str(error)) from error
+    if not Suite.objects.filter(current=True).exists():
+        sync_suites()
+    known = Suite.objects.filter(current=True)
+    found = known.filter(name=name).first()
+    if found is None:
+        raise NotInstalled.among("suite", name, known.values_list("name", flat=True))
+    return found
+
+
+def _evaluators(names: list[str], params: list[str]) -> list[tuple[str, dict[str, object]]]:
+    if not EvaluatorVersion.objects.filter(installed=True).exists():
+        sync_plugins()
+    given = {name: dict[str, object]() for name in names}
+    for text in params:
+        key, equals, value = text.partition("=")
+        owner, dot, own = key.rpartition(".")
+        if not equals or (dot and owner not in given):
+            raise BadParameter(
+                owner="--param", name=key, value=value, reason="must be [EVALUATOR.]NAME=VALUE"
+            )
+        for name in [owner] if dot else names:
+            given[name][own] = value
+    return list(given.items())
