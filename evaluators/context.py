@@ -216,7 +216,12 @@ class Context:
         agent: str = "",
         **payload: Json,
     ) -> Node:
-        """Write down a move that costs no call, such as a vote, with what it stands on."""
+        """Write down a move that costs no call, such as a vote, with what it stands on.
+
+        Raises:
+            TypeError, ValueError: The payload is nothing that JSON can say.
+        """
+        json.dumps(payload, allow_nan=False)
         return self._fill(
             self._take_slot(),
             kind=kind,
@@ -308,7 +313,7 @@ def _parents(chat: Sequence[Message], named: Sequence[Reply | int]) -> tuple[int
 
 
 def require_outcome(name: str, value: object) -> None:
-    """Refuse what an evaluator returned unless it is an outcome with at least one answer.
+    """Refuse what an evaluator returned unless it is an outcome that can be graded and stored.
 
     Raises:
         EvaluatorError: It is something else; the reason says what.
@@ -324,3 +329,7 @@ def require_outcome(name: str, value: object) -> None:
             raise EvaluatorError(
                 evaluator=name, reason=f"an answer is a {type(answer).__name__}, not a reply"
             )
+    try:
+        json.dumps(dict(value.facts), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise EvaluatorError(evaluator=name, reason=f"facts cannot be stored: {error}") from error

@@ -165,6 +165,18 @@ class TestFailures:
         assert result.failure is not None
         assert result.failure.detail == "returned an outcome without answers"
 
+    @pytest.mark.parametrize("fact", [float("nan"), object(), {1, 2}], ids=["nan", "object", "set"])
+    async def test_of_facts_that_json_cannot_say_are_the_plugins(self, fact: object) -> None:
+        @evaluator(metrics=[*metrics.decomposition])
+        async def chatty(ctx: Context, sample: Sample) -> Outcome:
+            """Return a fact that cannot be stored."""
+            return Outcome([await ctx.generate(sample.messages)], facts={"fact": fact})
+
+        (result,) = await run(chatty, ScriptedModel(["Answer: 0"]), count=1)
+        assert result.status == "unscored"
+        assert result.failure is not None
+        assert result.failure.detail.startswith("facts cannot be stored")
+
     async def test_refused_calls_leave_the_sample_unscored(self) -> None:
         def refuse(request: ChatRequest) -> str:
             raise CallRefused(status=400, reason="prompt of 9000 tokens in a window of 8192")
