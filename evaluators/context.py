@@ -238,7 +238,7 @@ class Context:
         )
 
     def _model(self, role: ModelRole) -> Model:
-        return self._models.get(role) or self.models["actor"]
+        return self._models.get(role) or self._models["actor"]
 
     def _take_slot(self) -> int:
         self._slots.append(None)

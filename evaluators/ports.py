@@ -58,6 +58,8 @@ class TaskInfo:
     """One line for people."""
     digest: str
     """sha256 of the task's configuration and documents: another digest is another task."""
+    filters: tuple[str, ...]
+    """All filters that the task grades with, the primary one among them."""
     config: Json
     """lm-eval's own dump of the configuration, for its result files."""
 

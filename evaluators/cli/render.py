@@ -11,12 +11,16 @@ from evaluators.metrics import Estimate, get
 
 if TYPE_CHECKING:
     from evaluators.metrics import Decomposition
+    from evaluators.ports import TaskInfo
 
 SHOWN = (
     "acc@1", "acc@last", "delta", "CL", "CS", "RSS", "i2c_all", "c2i_all", "change_rate",
     "parse_fail@last", "truncated@last", "unscored", "calls", "tokens_in", "tokens_out",
 )  # fmt: skip
 """Rows of the table, in reading order; the rest is in the JSON."""
+
+MANY_UNPARSED = 0.05
+"""Share of answers without an extraction above which the figures say little of the model."""
 
 MISSING = "–"
 """Shown where there is no number; the reason stands beside it."""
@@ -47,6 +51,17 @@ def flips_line(found: Decomposition) -> str:
     )
     p = found.significance.p
     return f"{flips}; {found.significance.test} p = {p:.3g}" if p is not None else flips
+
+
+def extraction_hint(found: Decomposition, task: TaskInfo) -> str:
+    """Return a warning when many answers could not be extracted; empty when few were lost."""
+    unparsed = found.estimates["parse_fail@last"]
+    if unparsed.value is None or unparsed.value <= MANY_UNPARSED:
+        return ""
+    others = [name for name in task.filters if name != task.filter]
+    advice = f"; --filter {' or '.join(others)} reads answers otherwise" if others else ""
+    share = f"{unparsed.numerator:g} of {unparsed.denominator:g}"
+    return f"The filter {task.filter!r} found no answer in {share} last replies{advice}."
 
 
 def _cells(name: str, estimate: Estimate) -> Sequence[str]:

@@ -31,6 +31,8 @@ LM_EVAL = "lm-eval"
 @click.option("--limit", type=click.IntRange(min=1), help="Samples per task.")
 @click.option("--param", "params", multiple=True, help="k=v, or evaluator.k=v; may be repeated.")
 @click.option("--num-fewshot", type=click.IntRange(min=0), help="Few-shot examples per task.")
+@click.option("--metric", help="Primary metric, where the task has several.")
+@click.option("--filter", help="Primary filter, where the task has several.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Token limit of answers.")
 @click.option("--system-prompt", help="System prompt before every question.")
 @click.option(
@@ -119,7 +121,7 @@ def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | Non
         limits = {spec.name: options["limit"] for spec in specs}
     changes = {
         key: options[key]
-        for key in ("num_fewshot", "max_tokens", "system_prompt")
+        for key in ("num_fewshot", "metric", "filter", "max_tokens", "system_prompt")
         if options[key] is not None
     }
     return [replace(spec, **changes) for spec in specs], limits
@@ -153,7 +155,7 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from evaluators.cli.render import decomposition_table, flips_line
+    from evaluators.cli.render import decomposition_table, extraction_hint, flips_line
 
     console = Console()
     for (evaluator, task), decomposition in found.items():
@@ -162,3 +164,5 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
         console.print()
         console.print(decomposition_table(f"{evaluator}({shown}) on {task}", decomposition))
         console.print(flips_line(decomposition), highlight=False)
+        if hint := extraction_hint(decomposition, report.tasks[task]):
+            console.print(hint, style="yellow", highlight=False)

@@ -118,7 +118,8 @@ def _opening(specs: Sequence[TaskSpec], include_paths: Sequence[Path | str]) -> 
 def _info(fields: Mapping[str, Any]) -> TaskInfo:
     sampling = fields["sampling"]
     stop = tuple(sampling["stop"])
-    return TaskInfo(**{**fields, "sampling": Sampling(**{**sampling, "stop": stop})})
+    own = {"sampling": Sampling(**{**sampling, "stop": stop}), "filters": tuple(fields["filters"])}
+    return TaskInfo(**{**fields, **own})
 
 
 def _sample(task: str, fields: Mapping[str, Any]) -> Sample:

@@ -57,6 +57,7 @@ class OpenTask:
             "num_fewshot": self._num_fewshot,
             "summary": str(summary or source),
             "digest": self._digest(config),
+            "filters": list(self._task.filters),
             "config": config,
         }
 

@@ -100,6 +100,7 @@ class ScriptedTask:
             num_fewshot=0,
             summary="Questions of a test.",
             digest="scripted",
+            filters=("none",),
             config={},
         )
 

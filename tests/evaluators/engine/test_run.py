@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import pytest
-from evaluators.formats.results import to_identity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from evaluators.api import Context, Outcome, Sample, evaluator, metrics, user
 from evaluators.engine import Limits, SharedModel, evaluate
 from evaluators.errors import BadParameter, CallRefused, RuntimeUnavailable
 from evaluators.evaluator import Evaluator
+from evaluators.formats.results import to_identity
 from evaluators.model import ChatRequest, SampleResult, Sampling
 from evaluators.testing import ScriptedModel, ScriptedTask
 

@@ -87,7 +87,18 @@ def task_info() -> Callable[[str], TaskInfo]:
             "metric_list": [{"metric": "exact_match", "higher_is_better": True}, "odd"],
         }
         return TaskInfo(
-            name, "2.0", 50, Sampling(), "exact_match", "strict", 1.0, 3, "Sums.", "d1gest", config
+            name=name,
+            version="2.0",
+            size=50,
+            sampling=Sampling(),
+            metric="exact_match",
+            filter="strict",
+            threshold=1.0,
+            num_fewshot=3,
+            summary="Sums.",
+            digest="d1gest",
+            filters=("strict", "flexible"),
+            config=config,
         )
 
     return make
