@@ -146,7 +146,7 @@ def register_model(
 
     Args:
         source: `bundled`, `local` or `hub`.
-        location: A bundled name, an absolute path or a repository; empty where there are no weights.
+        location: A bundled name, an absolute path or a repository; empty without weights.
         revision: Branch, tag or commit of a repository; what it stands for now is kept.
         runtime: Name of an installed runtime.
         model_class: The runtime's own name for the kind of model.

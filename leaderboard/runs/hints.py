@@ -39,7 +39,7 @@ class HintReceiver:
     def stop(self) -> None:
         """Listen no more; messages in hand are finished if that is soon."""
         self._stopping.set()
-        celery_state.should_stop = 0
+        celery_state.should_stop = 0  # type: ignore[assignment] # the stubs know only None
         self._thread.join(timeout=5)
 
     def _listen_on(self) -> None:

@@ -59,13 +59,13 @@ def runs_follow_events() -> Iterator[str]:
     """3. and 4. for runs; events are numbered without a gap."""
     at = dict[int, str]()
     seen = dict[int, int]()
-    for run, seq, shard, before, after in Event.objects.order_by("run", "seq").values_list(
-        "run", "seq", "shard", "from_state", "to_state"
-    ):
+    events = Event.objects.order_by("run", "seq")
+    for event in events:
+        run, seq, before, after = event.run_id, event.seq, event.from_state, event.to_state
         if seq != seen.get(run, 0) + 1:
             yield f"run {run} has event {seq} after {seen.get(run, 0)}"
         seen[run] = seq
-        if shard is not None:
+        if event.shard_id is not None:
             continue
         if at.get(run, "") != before or before in TERMINAL:
             yield f"run {run} went from {before} to {after}, but was {at.get(run)}"
@@ -85,7 +85,7 @@ def completed_runs_are_whole() -> Iterator[str]:
         if seal(run.manifest) != run.manifest_sha256:
             yield f"{run}: the manifest is not what was sealed"
         tallies = {task: found.to_json() for task, found in sorted(tally(run).items())}
-        if run.manifest["results"]["tasks"] != tallies:
+        if (run.manifest or {}).get("results", {}).get("tasks") != tallies:
             yield f"{run}: the sealed counts are not those of the rows"
 
 

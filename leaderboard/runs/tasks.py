@@ -73,7 +73,7 @@ class _Sender:
         while True:
             run_id, queue_name = self._unsent.get()
             try:
-                execute_run.apply_async(args=[run_id], queue=queue_name, retry=False)
+                execute_run.apply_async(args=(run_id,), queue=queue_name, retry=False)
             except Exception as error:  # noqa: BLE001 - each transport has its own errors
                 log.warning("no hint for run %s: %s", run_id, error)
             finally:

@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import connections
 
@@ -22,6 +23,7 @@ from leaderboard.runs.execution.database import DATABASE_AWAY, DatabaseThread
 from leaderboard.runs.execution.heart import Heart
 from leaderboard.runs.execution.job import Tools
 from leaderboard.runs.execution.shelf import TaskShelf
+from leaderboard.runs.hints import HintReceiver
 from leaderboard.runs.models import Worker
 from leaderboard.runs.nudges import listen
 from leaderboard.runs.services.clock import ClockTimestamp
@@ -69,7 +71,7 @@ def run_worker(options: WorkerOptions) -> int:
     _register(name, options.classes, isolation)
     heart = Heart(name)
     sweeper = Sweeper()
-    receiver = _receiver(options) if options.celery else None
+    receiver = HintReceiver(options.classes) if options.celery else None
     helpers = [helper for helper in (heart, sweeper, receiver) if helper is not None]
     for helper in helpers:
         helper.start()
@@ -100,7 +102,7 @@ async def _work(name: str, heart: Heart, *, options: WorkerOptions, isolation: s
     claimer = Claimer(tools, classes=options.classes, isolation=isolation)
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, _drain, claimer)
-    forget = listen(lambda: loop.call_soon_threadsafe(claimer.nudge))
+    forget = listen(partial(_nudge, loop, claimer))
     pulse = Pulse(loop)
     try:
         await claimer.run(until_idle=options.until_idle)
@@ -110,6 +112,11 @@ async def _work(name: str, heart: Heart, *, options: WorkerOptions, isolation: s
         await tools.shelf.close()
         for thread in (tools.database, tools.store):
             await thread.close()
+
+
+def _nudge(loop: asyncio.AbstractEventLoop, claimer: Claimer) -> None:
+    """Wake the claimer from another thread."""
+    loop.call_soon_threadsafe(claimer.nudge)
 
 
 def _drain(claimer: Claimer) -> None:
@@ -184,12 +191,6 @@ class Sweeper:
             except Exception:
                 log.exception("sweeping failed")
         connections.close_all()
-
-
-def _receiver(options: WorkerOptions) -> HintReceiver:
-    from leaderboard.runs.hints import HintReceiver
-
-    return HintReceiver(options.classes)
 
 
 def _register(name: str, classes: Sequence[str], isolation: str) -> None:

@@ -22,7 +22,7 @@ KILLS = 10
 
 def test_ten_kills_change_nothing(processes, submit):
     """R1: `kill -9` of worker and runtime at ten seeded moments, from loading to scoring."""
-    moments = random.Random(20250)
+    moments = random.Random(20250)  # noqa: S311 - seeded on purpose
     run = submit(delay=0.15)
     for number in range(KILLS):
         worker = processes.worker()
@@ -44,7 +44,10 @@ def test_ten_kills_change_nothing(processes, submit):
     assert run.results.count() == 240
     assert export(run) == export(undisturbed)
     order = ("task", "position")
-    hashes = [list(r.results.order_by(*order).values_list("row_hash", flat=True)) for r in (run, undisturbed)]
+    hashes = [
+        list(r.results.order_by(*order).values_list("row_hash", flat=True))
+        for r in (run, undisturbed)
+    ]
     assert hashes[0] == hashes[1]
     assert run.manifest["results"] == undisturbed.manifest["results"]
     assert broken() == []
@@ -73,7 +76,7 @@ def reached(run, goal: int) -> bool:
 
 
 def _made_twice(run) -> int:
-    """Samples that were finished by one attempt and stored by another: all calls came from store."""
+    """Samples that one attempt finished and another stored: all their calls came from the store."""
     rows = SampleResult.objects.filter(run=run)
     computed = Node.objects.filter(result__run=run, cached=False).values("result")
     return rows.exclude(pk__in=computed).count()

@@ -69,9 +69,10 @@ class Breakdown:
     """Why a runtime can no longer be used."""
 
     failure: Failure
-    kind: Literal["died", "retry"]
     company: bool
     """Several shards were aboard."""
+    stalled: bool
+    """It was alive, but nothing came out of it: no death that anybody is blamed for."""
 
 
 class Runtime(Protocol):
@@ -140,8 +141,6 @@ class Job:
     def _ending(self, error: BaseException | None) -> Ending | None:
         """Return how to let go, or None when the shard is complete or not ours."""
         match error:
-            case None if self._stop is None:
-                return None
             case None:
                 return self._stopped(self._stop)
             case Fenced():
@@ -155,9 +154,9 @@ class Job:
                 log.error("%s: shard %s", self.held.run_id, self.held.shard, exc_info=error)
                 return Ending("failed", failure_of(error))
 
-    def _stopped(self, reason: Stop) -> Ending | None:
+    def _stopped(self, reason: Stop | None) -> Ending | None:
         match reason:
-            case "fenced":
+            case None | "fenced":
                 return None
             case "cancelled":
                 return Ending("cancelled", CANCELLED)
@@ -167,7 +166,8 @@ class Job:
                 return self._broken(self._runtime.break_down(Failure("run:app:runtime-died")))
 
     def _broken(self, breakdown: Breakdown) -> Ending:
-        return Ending(breakdown.kind, breakdown.failure, company=breakdown.company)
+        kind: Literal["retry", "died"] = "retry" if breakdown.stalled else "died"
+        return Ending(kind, breakdown.failure, company=breakdown.company)
 
     async def _work(self) -> None:
         held, database = self.held, self._tools.database

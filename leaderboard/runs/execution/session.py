@@ -102,8 +102,7 @@ class Session:
             # A model that never answered is to blame for that itself, not the shards that waited.
             loaded = self._opened.done() and self._opened.exception() is None
             company = loaded and len(self._jobs) > 1
-            kind = "retry" if failure.id == STALLED else "died"
-            self.breakdown = Breakdown(failure, kind, company)
+            self.breakdown = Breakdown(failure, company=company, stalled=failure.id == STALLED)
             log.warning("the runtime of %s is given up: %s", self._label, failure.detail)
             self._stop_jobs("broken")
         return self.breakdown
@@ -170,7 +169,7 @@ class Session:
         closing = asyncio.create_task(self._closing.wait())
         dead = asyncio.create_task(running.wait_dead())
         stalled = asyncio.create_task(self._stalled())
-        watched: set[asyncio.Task[object]] = {closing, dead, stalled}  # type: ignore[arg-type] # any result
+        watched: set[asyncio.Task[object]] = {closing, dead, stalled}
         try:
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             if dead.done() and not closing.done():

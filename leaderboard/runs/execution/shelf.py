@@ -103,7 +103,7 @@ async def _keep(
         async with open_tasks(specs) as tasks:
             opened.set_result(tasks)
             await close.wait()
-    except Exception as error:  # noqa: BLE001 - whoever reads gets it, or the log does
+    except Exception as error:
         if opened.done():
             log.exception("closing tasks failed")
             return

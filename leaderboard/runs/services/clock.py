@@ -10,4 +10,4 @@ class ClockTimestamp(Func):
 
     function = "clock_timestamp"
     template = "%(function)s()"
-    output_field = DateTimeField()  # type: ignore[assignment] # the stubs type it as a property
+    output_field = DateTimeField()

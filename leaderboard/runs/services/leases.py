@@ -118,17 +118,15 @@ def claim(
     numbers = tuning()
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(
-                _PICK,
-                {
-                    "classes": list(classes),
-                    "evaluators": list(evaluators),
-                    "most": numbers.max_charged,
-                    "aged": timedelta(seconds=numbers.aged_seconds),
-                    "warm": warm,
-                    "company": company,
-                },
-            )
+            wanted: dict[str, Any] = {
+                "classes": list(classes),
+                "evaluators": list(evaluators),
+                "most": numbers.max_charged,
+                "aged": timedelta(seconds=numbers.aged_seconds),
+                "warm": warm,
+                "company": company,
+            }
+            cursor.execute(_PICK, wanted)
             picked = cursor.fetchone()
         if picked is None:
             return None
@@ -250,21 +248,18 @@ def beat(worker: str, held: Mapping[int, int]) -> dict[int, bool]:
         For every shard that is still the worker's, whether its run is to stop. A shard that is
         not named is lost.
     """
-    lease = tuning().lease
     with transaction.atomic():
         Worker.objects.filter(pk=worker).update(last_seen=ClockTimestamp())
         if not held:
             return {}
         with connection.cursor() as cursor:
-            cursor.execute(
-                _BEAT,
-                {
-                    "lease": lease,
-                    "ids": list(held),
-                    "fences": list(held.values()),
-                    "worker": worker,
-                },
-            )
+            asked: dict[str, Any] = {
+                "lease": tuning().lease,
+                "ids": list(held),
+                "fences": list(held.values()),
+                "worker": worker,
+            }
+            cursor.execute(_BEAT, asked)
             found = dict(cursor.fetchall())
         Attempt.objects.filter(worker=worker, shard_id__in=found, ended_at=None).update(
             last_heartbeat_at=ClockTimestamp()

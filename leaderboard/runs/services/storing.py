@@ -38,7 +38,7 @@ def _insert(fresh: Sequence[Prepared], *, run: int, shard: int, fence: int) -> N
         # A repeated commit inserts the same objects: a key from a rolled-back one must not stay.
         row.pk = None
         row.run_id, row.shard_id, row.fence = run, shard, fence
-        row.committed_at = ClockTimestamp()  # type: ignore[assignment] # the database fills it in
+        row.committed_at = ClockTimestamp()
     SampleResult.objects.bulk_create([entry.result for entry in fresh])
     for entry in fresh:
         for part in entry.parts:

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from evaluators.errors import BadParameter, BrokenPlugin, NotInstalled
 from evaluators.registry import load_evaluator
@@ -24,8 +23,7 @@ from leaderboard.runs.errors import (
     QuotaUsedUp,
     UnknownSuite,
 )
-from leaderboard.runs.models import Event, Run, Shard, State, Submission
-from leaderboard.runs.models.work import TERMINAL
+from leaderboard.runs.models import Run, Shard, State, Submission
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.history import write_event
 from leaderboard.runs.services.transitions import stop

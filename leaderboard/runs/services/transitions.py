@@ -98,7 +98,7 @@ def stop(run_id: int, *, actor: str, failure: Failure) -> bool:
         if run.state in TERMINAL:
             return True
         if not is_stopping(run):
-            run.cancel_requested_at = ClockTimestamp()  # type: ignore[assignment] # as above
+            run.cancel_requested_at = ClockTimestamp()
             run.save(update_fields=["cancel_requested_at"])
             run.refresh_from_db()
         for shard in shards:

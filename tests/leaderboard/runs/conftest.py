@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from evaluators import model as nouns
 from evaluators.registry import describe_evaluator
 from evaluators.tasks import Suite as SuiteFile
 from evaluators.tasks import TaskSpec
@@ -20,7 +22,9 @@ from leaderboard.runs.execution.database import DatabaseThread
 from leaderboard.runs.execution.heart import Heart
 from leaderboard.runs.execution.job import Tools
 from leaderboard.runs.execution.shelf import TaskShelf
-from leaderboard.runs.models import Worker
+from leaderboard.runs.models import Shard, Worker
+from leaderboard.runs.services.clock import ClockTimestamp
+from leaderboard.runs.services.rows import Prepared, prepare
 from leaderboard.runs.tuning import tuning
 
 EVALUATORS = ("single_pass", "reask", "self_consistency")
@@ -56,12 +60,12 @@ def echo(**args) -> LanguageModel:
 
 
 @pytest.fixture
-def user(transactional_db):
+def user(db):
     return User.objects.create_user("submitter")
 
 
 @pytest.fixture
-def suite(transactional_db):
+def suite(db):
     """The task with known flips; its size is known, as it is after the first run."""
     found = suite_of(SuiteTask(TaskSpec(TASK)))
     note_sizes(found.pk, {TASK: 240})
@@ -70,7 +74,7 @@ def suite(transactional_db):
 
 
 @pytest.fixture
-def evaluators(transactional_db):
+def evaluators(db):
     return {name: record(name) for name in EVALUATORS}
 
 
@@ -90,6 +94,72 @@ def submit(user, suite, evaluators):
         return list(found.runs)
 
     return make
+
+
+@pytest.fixture
+def take(db):
+    """Claim the next shard as some worker would, or None."""
+
+    def claim(worker="worker-1", **options):
+        Worker.objects.get_or_create(id=worker, defaults={"host": "here", "pid": 1})
+        able = list(EvaluatorVersion.objects.values_list("pk", flat=True))
+        return services.claim(worker, **{"classes": ["cpu"], "evaluators": able, **options})
+
+    return claim
+
+
+@pytest.fixture
+def begin(take):
+    """Claim the next shard and start on it."""
+
+    def start(worker="worker-1", **options):
+        held = take(worker, **options)
+        services.start(held, facts={"task": {"name": held.task}})
+        return held
+
+    return start
+
+
+def expire(held) -> None:
+    """Let the lease of a shard run out."""
+    past = ClockTimestamp() - timedelta(seconds=1)
+    Shard.objects.filter(pk=held.shard).update(lease_until=past)
+
+
+def result(number: int, *, right=(True, True), status="ok", text="", **more) -> nouns.SampleResult:
+    """A finished sample of the test's task, with one call per answer."""
+    sample = nouns.Sample(
+        str(number), TASK, (nouns.user(f"Q{number}"),), (nouns.user(f"Q{number}"),)
+    )
+    nodes, answers = [], []
+    for idx, correct in enumerate(right if status == "ok" else ()):
+        reply = text or f"Answer: {correct}"
+        nodes.append(
+            nouns.Node(
+                idx=idx,
+                kind="answer",
+                role="actor",
+                round=idx,
+                parents=tuple(range(idx)),
+                messages=(nouns.user(f"Q{number}"),),
+                text=reply,
+                finish_reason="stop",
+                sampling=nouns.Sampling(stop=("\n",)),
+                usage=nouns.Usage(7, 2),
+            )
+        )
+        grade = nouns.Grade(correct, float(correct), str(correct), "True", {"em,flex": 1.0})
+        answers.append(nouns.AnswerState(idx, reply, False, grade, changed=idx > 0))
+    failure = None
+    if status != "ok":
+        failure = nouns.Failure(*more.pop("failure", ("evaluator-crashed", "ValueError: no")))
+    return nouns.SampleResult(
+        sample, 0, status, tuple(answers), tuple(nodes), failure=failure, **more
+    )
+
+
+def prepared(*numbers: int, **how) -> list[Prepared]:
+    return [prepare(result(number, **how), position=number) for number in numbers]
 
 
 async def _work(name: str, until_idle: bool, **numbers) -> None:
