@@ -35,6 +35,8 @@ def child_environment(extra: Iterable[str] = ()) -> dict[str, str]:
     names = _ALLOWED | set(extra)
     env = {k: v for k, v in os.environ.items() if k in names or k.startswith(_ALLOWED_PREFIXES)}
     env |= _FIXED
+    # Threads that wait by spinning bring a machine with more work than cores almost to a halt.
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = Path(evaluators.__file__).parent.parent
     if "site-packages" not in root.parts:  # a checkout: the child must find it wherever we stand
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))

@@ -38,14 +38,16 @@ def load(label: str, model: str, *, args: dict[str, Any], batch_size: int) -> An
     from evaluators.runtimes.lm_eval_server import lm as adapter
     from evaluators.runtimes.lm_eval_server.generic import GenericBackend
     from evaluators.runtimes.lm_eval_server.hf import HfBackend, is_decodable
+    from evaluators.runtimes.lm_eval_server.unpack import keep_unpacked, use_unpacked
     from evaluators.runtimes.server.batcher import Batcher
 
     if "pretrained" in args and "device" not in args:
         args["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        lm = adapter.create(model, args, batch_size=batch_size)
+        lm = adapter.create(model, use_unpacked(args), batch_size=batch_size)
     except torch.OutOfMemoryError as error:
         raise CannotServe(f"the model does not fit into the device's memory: {error}") from error
+    keep_unpacked(lm, args)
     kind = HfBackend if is_decodable(lm) else GenericBackend
     return Batcher(kind(lm, label=label, batch_size=batch_size))
 

@@ -38,7 +38,8 @@ def build_tiny_model(folder: Path, **config: Any) -> Path:
     torch.manual_seed(7)
     settings = {
         "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
         "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "initializer_range": 0.5,
     }  # fmt: skip
     model = LlamaForCausalLM(LlamaConfig(**{**settings, **config}))

@@ -231,7 +231,8 @@ class TestStaticBatches:
         torch.manual_seed(5)
         config = MistralConfig(
             vocab_size=len(AutoTokenizer.from_pretrained(folder)), hidden_size=32,
-            intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, sliding_window=16,
+            intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+            sliding_window=16,
             max_position_embeddings=512, bos_token_id=0, eos_token_id=1, pad_token_id=2,
             initializer_range=0.5,
         )  # fmt: skip

@@ -59,7 +59,10 @@ def expected() -> list[str]:
 
 async def test_greedy_texts_are_those_of_lm_eval() -> None:
     spec = ModelSpec("lm-eval", "hf", {"pretrained": NAME, "device": "cpu"}, batch_size=6)
+    async with open_runtime(spec) as model:  # unpacks the GGUF file; the next start reads that
+        fingerprint = model.fingerprint
     async with open_runtime(spec) as model:
+        assert model.fingerprint == fingerprint
         assert (model.context_window, model.info.dtype, model.info.parameters) == (
             8192,
             "float32",
