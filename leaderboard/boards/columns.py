@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evaluators.metrics import get
+from evaluators.metrics import cost, decomposition
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,11 @@ class Column:
     @property
     def definition(self) -> str:
         """The formula in words."""
-        return get(self.metric).definition if self.metric else _DEFINITIONS[self.key]
+        return _DEFINITIONS[self.metric or self.key]
 
 
 _DEFINITIONS = {
+    **{metric.name: metric.definition for metric in (*decomposition, *cost)},
     "net_flips": "Answers fixed less answers spoilt, counted over all tasks: sum(n_ic - n_ci).",
     "n": "Samples scored, of those asked for; the others are left out, never counted as wrong.",
 }
@@ -39,8 +40,8 @@ FIGURES = (
     Column("acc_first", "Acc@1", "%", "acc@1", "acc_first", "↑"),
     Column("acc_last", "Acc@last", "%", "acc@last", "acc_last", "↑"),
     Column("delta", "Δ", "points", "delta", "delta", "↑"),
-    Column("cl", "CL", "% kept", "CL", "cl", "↑"),
-    Column("cs", "CS", "% fixed", "CS", "cs", "↑"),
+    Column("cl", "CL", "% of right", "CL", "cl", "↑"),
+    Column("cs", "CS", "% of wrong", "CS", "cs", "↑"),
     Column("rss", "RSS", "½ = even", "RSS", "rss", "↑"),
     Column("net_flips", "Net flips", "answers", "", "net_flips", "↑"),
     Column(

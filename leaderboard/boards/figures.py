@@ -72,14 +72,14 @@ def figure(estimate: Estimate, metric: str, denominator: int | None = None) -> F
     style = style_of(metric)
     below = denominator if denominator is not None else estimate.denominator
     counted = style.base != "n"
-    n = f"of {below:.0f} {style.base}" if counted and below is not None else _n(estimate)
     if estimate.value is None:
-        return Figure(DASH, n=_n(estimate), note=short_reason(estimate.reason), tone="none")
+        n = _n(estimate) if estimate.n else ""
+        return Figure(DASH, n=n, note=short_reason(estimate.reason), tone="none")
     few = counted and below is not None and below < FEW
     return Figure(
         text=number(estimate.value, style.unit),
         interval=_interval(estimate, style.unit),
-        n=n,
+        n=f"n {below:.0f}" if counted and below is not None else _n(estimate),
         method=estimate.method if estimate.has_interval else "",
         note=_note(estimate, style, few=few),
         tone=_tone(estimate, style, few=few),
@@ -89,8 +89,8 @@ def figure(estimate: Estimate, metric: str, denominator: int | None = None) -> F
 
 
 def short_reason(reason: str) -> str:
-    """Return the reason without the frame that a mean over tasks puts around it."""
-    return reason.removeprefix("null in every task: ")
+    """Return the reason without its frame and without its second half."""
+    return reason.removeprefix("null in every task: ").partition(":")[0]
 
 
 def _n(estimate: Estimate) -> str:
@@ -101,7 +101,8 @@ def _n(estimate: Estimate) -> str:
 def _interval(estimate: Estimate, unit: Unit) -> str:
     if not estimate.has_interval:
         return ""
-    return f"{number(estimate.low, unit)} to {number(estimate.high, unit)}"
+    low, high = number(estimate.low, unit), number(estimate.high, unit)
+    return f"{low} to {high}" if MINUS in low + high or "+" in low + high else f"{low}–{high}"
 
 
 def undecided(estimate: Estimate) -> bool:
@@ -111,7 +112,7 @@ def undecided(estimate: Estimate) -> bool:
 
 def _note(estimate: Estimate, style: Style, *, few: bool) -> str:
     if few:
-        return f"fewer than {FEW}: read with care"
+        return f"fewer than {FEW}"
     if not estimate.has_interval:
         return short_reason(estimate.reason)
     if style.unit == "points" and undecided(estimate):

@@ -12,12 +12,14 @@ from leaderboard.boards.columns import FIRST_DESCENDING, GUARDED, SORTS
 from leaderboard.boards.figures import FEW
 from leaderboard.boards.models import Entry, TaskEntry
 from leaderboard.boards.ranking import board_ranks
-from leaderboard.catalog.models import Suite
+from leaderboard.catalog.models import EvaluatorVersion, Suite
 from leaderboard.core.listing import choice, number, search
 from leaderboard.runs.models import Run, State
-from leaderboard.runs.models.work import TERMINAL
 
 PAGE = 50
+FEW_MODELS = 10
+"""Boards of more models do not list what was not run."""
+MOST_PAIRS = 500
 UNFINISHED = 50
 """Rows of work not done that a board shows; the status page has the rest."""
 INFORMATION = {"intrinsic": "intrinsic", "external_feedback": "external feedback"}
@@ -98,6 +100,7 @@ class BoardPage:
     """Flips of each entry over its tasks: right→right, right→wrong, wrong→right, wrong→wrong."""
     unfinished: list[Run]
     unfinished_total: int
+    not_run: list[NotRun]
     shown: int
     """Rows that pass the filters, on all pages."""
     hidden: int
@@ -119,13 +122,14 @@ def board_page(view: BoardView) -> BoardPage:
     wanted = order[(view.page - 1) * PAGE : view.page * PAGE]
     found = Entry.objects.select_related("model", "evaluator", "run").in_bulk(wanted)
     waiting = unfinished_runs(view)
-    last = view.page >= pages
+    last, few = view.page >= pages, FEW_MODELS * max(1, len(view.evaluators))
     return BoardPage(
         entries=[found[key] for key in wanted if key in found],
         ranks=ranks,
         cells=_cells(wanted),
         unfinished=list(waiting[:UNFINISHED]) if last else [],
         unfinished_total=waiting.count() if last else 0,
+        not_run=not_run(view) if last and len(order) <= few else [],
         shown=len(order),
         hidden=len(ranks) - len(order),
         pages=pages,
@@ -197,9 +201,36 @@ def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     )
 
 
-def is_final(run: Run) -> bool:
-    """Tell whether a run ended."""
-    return run.state in TERMINAL
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """Evaluators that a model on the board was never submitted to."""
+
+    label: str
+    public_id: str
+    evaluators: list[str]
+
+
+def not_run(view: BoardView) -> list[NotRun]:
+    """Return, for a board of few models, what is installed and was not tried."""
+    usable = EvaluatorVersion.objects.filter(installed=True, problem="")
+    usable = usable.filter(information__in=_classes(view)).order_by("name")
+    names = list(usable.values_list("name", flat=True))
+    tried = Run.objects.filter(suite=view.suite, published=True, model__label__icontains=view.model)
+    pairs = tried.order_by().values_list("model__label", "model__public_id", "evaluator__name")
+    by_model: dict[tuple[str, str], set[str]] = {}
+    for label, public_id, name in pairs.distinct()[:MOST_PAIRS]:
+        by_model.setdefault((label, public_id), set()).add(name)
+    if len(by_model) > FEW_MODELS:
+        return []
+    wanted = [name for name in names if view.evaluator in {"", name}]
+    gaps = [(key, [n for n in wanted if n not in done]) for key, done in sorted(by_model.items())]
+    return [NotRun(*key, missing) for key, missing in gaps if missing]
+
+
+def _classes(view: BoardView) -> list[str]:
+    if view.oracle:
+        return ["oracle"]
+    return [view.information] if view.information else list(INFORMATION)
 
 
 def _cells(entry_ids: list[int]) -> dict[int, tuple[int, int, int, int]]:

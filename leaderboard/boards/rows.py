@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from evaluators.metrics import Estimate, null
 from leaderboard.boards.columns import FIGURES, Column
-from leaderboard.boards.figures import DASH, figure, number
+from leaderboard.boards.figures import DASH, MINUS, figure, number
 from leaderboard.boards.models import Entry
 from leaderboard.boards.queries import BoardPage
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel
@@ -91,12 +91,10 @@ def denominator(key: str, cells: Cells | None) -> int | None:
 
 def _net_flips(entry: Entry, cells: Cells | None) -> Figure:
     if entry.net_flips is None or cells is None:
-        return Figure(DASH, n=f"n {entry.n}", note="only one answer", tone="none")
+        return Figure(DASH, n=f"n {entry.n}", note="one answer only", tone="none")
     _, spoilt, fixed, _ = cells
     text = "0" if entry.net_flips == 0 else number(entry.net_flips, "count")
-    return Figure(
-        text, interval=f"{fixed} fixed, {spoilt} spoilt", n=f"n {entry.n}", method="count"
-    )
+    return Figure(text, interval=f"+{fixed} {MINUS}{spoilt}", n=f"n {entry.n}")
 
 
 def export_header() -> list[str]:

@@ -107,13 +107,14 @@ class Figure:
 
 def cell(figure: Figure) -> SafeString:
     """Return the markup of a figure: value, bar, interval, denominator and reason."""
-    small = " · ".join(part for part in (figure.n, figure.method) if part)
+    small = [part for part in (figure.n, figure.method) if part]
+    basis = ", ".join(f"<span>{escape(part)}</span>" for part in small)
     pieces = [
         f'<span class="fig {escape(figure.tone)}" title="{escape(figure.title)}">',
         f'<span class="value">{escape(figure.text)}</span>',
         _bar(figure),
         f'<span class="bounds">{escape(figure.interval)}</span>' if figure.interval else "",
-        f'<span class="basis">{escape(small)}</span>' if small else "",
+        f'<span class="basis">{basis}</span>' if basis else "",
         f'<span class="note">{escape(figure.note)}</span>' if figure.note else "",
         "</span>",
     ]

@@ -100,7 +100,7 @@ class SubmissionForm(forms.Form):
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         self.paths = may_use_paths(user)
         if not self.paths:
             del self.fields["path"]
@@ -108,6 +108,7 @@ class SubmissionForm(forms.Form):
         _choose(self, "source", sources)
         weights = [(name, name) for name in bundled_models()]
         _choose(self, "bundled", [*weights, ("", "none: the runtime needs no weights")])
+        self.fields["bundled"].initial = weights[0][0] if weights else ""
         _choose(self, "runtime", [(name, name) for name in _runtimes_first("lm-eval")])
 
     def clean_args(self) -> dict[str, Any]:
@@ -146,7 +147,7 @@ class ParameterForm(forms.Form):
     """The parameters of one evaluator, made from its schema."""
 
     def __init__(self, evaluator: EvaluatorVersion, data: QueryDict | None = None) -> None:
-        super().__init__(data, prefix=f"p-{evaluator.name}")
+        super().__init__(data, prefix=f"p-{evaluator.name}", label_suffix="")
         self.specs = parameters(evaluator.schema)
         for spec in self.specs:
             self.fields[spec.name] = _field(spec)

@@ -125,7 +125,9 @@ class RunFactory(DjangoModelFactory):
     evaluator = factory.SubFactory(EvaluatorFactory)
     params = factory.LazyFunction(lambda: {"rounds": 1})
     identity = factory.LazyAttribute(
-        lambda o: sha((o.model.engine_key, o.suite.digest, o.evaluator.digest, sorted(o.params.items())))
+        lambda o: sha(
+            (o.model.engine_key, o.suite.digest, o.evaluator.digest, sorted(o.params.items()))
+        )
     )
     state = State.QUEUED
 

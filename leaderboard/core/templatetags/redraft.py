@@ -90,6 +90,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+@register.simple_tag
+def split_label(label: str) -> tuple[str, str]:
+    """Return the organisation with its slash, and the name; the first is empty without one."""
+    organisation, slash, rest = label.rpartition("/")
+    return (organisation + slash, rest) if organisation and rest else ("", label)
+
+
 @register.filter
 def get(mapping: dict[str, object], key: str) -> object:
     """Look up a key that is only known at run time."""

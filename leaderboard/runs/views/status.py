@@ -13,9 +13,11 @@ from leaderboard.core.exports import json_response
 from leaderboard.core.listing import choice
 from leaderboard.runs import samples, services
 from leaderboard.runs.access import access_own_run, access_run, access_submission, may_act
+from leaderboard.runs.errors import IllegalMove
 from leaderboard.runs.presentation import can_cancel, can_retry, explain, run_json
 from leaderboard.runs.progress import run_progress, run_status
 from leaderboard.runs.queue import queue_status
+from leaderboard.runs.tasks import hint
 
 
 @require_safe
@@ -68,7 +70,12 @@ def cancel(request: HttpRequest, public_id: str) -> HttpResponseRedirect:
 def retry(request: HttpRequest, public_id: str) -> HttpResponseRedirect:
     """Start a failed or cancelled run again, as a new run."""
     row = access_own_run(request.user, public_id)
-    again = services.retry(run=row, actor=f"user:{request.user.pk}")
+    try:
+        again = services.retry(run=row, actor=f"user:{request.user.pk}")
+    except IllegalMove:
+        messages.warning(request, "Only a run that failed or was cancelled can be tried again.")
+        return redirect("run", row.public_id)
+    hint([again])
     return redirect("run", again.public_id)
 
 

@@ -17,6 +17,7 @@ from leaderboard.catalog.services import register_model
 from leaderboard.runs import services
 from leaderboard.runs.forms import EvaluatorChoice, SubmissionForm, evaluator_choices
 from leaderboard.runs.services import Submitted
+from leaderboard.runs.tasks import hint
 
 
 @login_required
@@ -30,6 +31,7 @@ def submit(request: HttpRequest) -> HttpResponse:
     if data is not None and _complete(form, choices):
         done = _submitted(form, choices, user)
         if done is not None:
+            hint(done.created)
             return _follow(request, done)
     context = {"form": form, "choices": choices}
     status = 200 if data is None else 422

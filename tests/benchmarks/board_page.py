@@ -1,0 +1,138 @@
+"""How long a board of 1,000 models takes: fills a temporary database, then times pages.
+
+python tests/benchmarks/board_page.py [--models 1000] [--evaluators 2] [--requests 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--models", type=int, default=1000)
+    options.add_argument("--evaluators", type=int, default=2)
+    options.add_argument("--requests", type=int, default=60)
+    given = options.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from leaderboard.core.postgres import EmbeddedPostgres
+
+    var = Path(tempfile.mkdtemp(prefix="redraft-bench-"))
+    var.chmod(0o711)
+    server = EmbeddedPostgres(var, options={"fsync": "off", "synchronous_commit": "off"})
+    try:
+        os.environ["DATABASE_URL"] = server.start()
+        os.environ["DJANGO_SETTINGS_MODULE"] = "leaderboard.settings.test"
+        measure(given)
+    finally:
+        server.destroy()
+        shutil.rmtree(var, ignore_errors=True)
+
+
+def measure(given: argparse.Namespace) -> None:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    fill(given.models, given.evaluators)
+    report = {
+        name: timed(url, given.requests)
+        for name, url in {
+            "board": "/",
+            "board, by CS": "/?sort=cs",
+            "board, by extra tokens": "/?sort=extra_tokens",
+            "board, filtered": "/?model=model-7&evaluator=method_0",
+            "board, last page": f"/?page={-(-given.models * given.evaluators // 50)}",
+            "model": model_url(),
+        }.items()
+    }
+    print(json.dumps(report, indent=1))
+
+
+def fill(models: int, evaluators: int) -> None:
+    """Make completed runs; figures come from a few hundred real decompositions, reused."""
+    from django.db import transaction
+
+    from evaluators.metrics import decompose
+    from leaderboard.runs.models import State
+    from tests.leaderboard import factories as make
+
+    rng = random.Random(7)
+    pool = {
+        task: [decompose(_flips(rng).trajectories(task)) for _ in range(40)]
+        for task in ("sums", "letters")
+    }
+    methods = [make.EvaluatorFactory(name=f"method_{i}") for i in range(evaluators)]
+    suite, user = make.SuiteFactory(), make.UserFactory()
+    with transaction.atomic():
+        for _ in range(models):
+            submission = make.SubmissionFactory(user=user, suite=suite)
+            for method in methods:
+                run = make.RunFactory(
+                    submission=submission, evaluator=method, state=State.COMPLETED
+                )
+                make.entry_of(run, {task: rng.choice(found) for task, found in pool.items()})
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def _flips(rng: random.Random):
+    from tests.leaderboard.factories import Flips
+
+    right = rng.randrange(10, 110)
+    spoilt, fixed = rng.randrange(1, right // 4 + 2), rng.randrange(1, (120 - right) // 3 + 2)
+    return Flips(right - spoilt, spoilt, fixed, 120 - right - fixed)
+
+
+def model_url() -> str:
+    from leaderboard.catalog.models import LanguageModel
+
+    return f"/models/{LanguageModel.objects.first().public_id}/"
+
+
+def timed(url: str, requests: int) -> dict[str, float]:
+    """Return milliseconds inside the server (middleware, view, template) and queries per page."""
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    client = Client()
+    begun = time.perf_counter()
+    page = client.get(url)
+    first = 1000 * (time.perf_counter() - begun)
+    assert page.status_code == 200, (url, page.status_code)
+    with CaptureQueriesContext(connection) as captured:
+        client.get(url)
+    queries = len(captured)  # now: the next request clears the log
+    times = []
+    for _ in range(requests):
+        begun = time.perf_counter()
+        client.get(url)
+        times.append(1000 * (time.perf_counter() - begun))
+    cuts = statistics.quantiles(times, n=20)
+    return {
+        "first_ms": round(first, 1),
+        "p50_ms": round(statistics.median(times), 1),
+        "p95_ms": round(cuts[-1], 1),
+        "queries": queries,
+        "kilobytes": round(len(page.content) / 1024),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The board: order, ties, what is missing, filters, exports, and how much it asks of the database."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluators.metrics import Estimate, ranks
+from leaderboard.boards.ranking import ranks_of
+from leaderboard.runs.models import State
+from tests.leaderboard import factories as make
+from tests.leaderboard.factories import Flips
+
+URL = "/"
+LABELS = ("org/alpha", "org/beta", "org/gamma", "org/delta")
+FLIPS = {
+    "org/alpha": Flips(100, 2, 10, 8),
+    "org/beta": Flips(60, 10, 5, 45),
+    "org/gamma": Flips(20, 3, 30, 67),
+    "org/delta": Flips(118, 0, 2, 0),  # CS rests on two answers
+}
+
+
+def submitted(label: str, **run):
+    submission = make.SubmissionFactory(model__label=label)
+    return make.RunFactory(submission=submission, **run)
+
+
+@pytest.fixture
+def board(db):
+    """Four models with a result, and one whose RSS is null, two of them equal in nothing."""
+    for label, flips in FLIPS.items():
+        make.completed(submitted(label, state=State.COMPLETED), flips={"sums": flips})
+    all_right = {"sums": Flips(120, 0, 0, 0)}
+    make.completed(submitted("org/perfect", state=State.COMPLETED), flips=all_right)
+
+
+def shown(client, **query) -> list[str]:
+    rows = client.get(URL, {"format": "json", **query}).json()["rows"]
+    return [row["model"].removeprefix("org/") for row in rows]
+
+
+@pytest.mark.django_db
+class TestOrder:
+    def test_best_rank_first(self, client, board):
+        assert shown(client) == ["delta", "perfect", "alpha", "beta", "gamma"]
+
+    @pytest.mark.parametrize(
+        ("sort", "direction", "order"),
+        [
+            ("acc_last", "desc", ["delta", "perfect", "alpha", "beta", "gamma"]),
+            ("acc_last", "asc", ["gamma", "beta", "alpha", "delta", "perfect"]),
+            ("delta", "desc", ["gamma", "alpha", "delta", "perfect", "beta"]),
+            ("model", "asc", ["alpha", "beta", "delta", "gamma", "perfect"]),
+            ("model", "desc", ["perfect", "gamma", "delta", "beta", "alpha"]),
+            ("net_flips", "asc", ["beta", "perfect", "delta", "alpha", "gamma"]),
+        ],
+    )
+    def test_sorts_on_the_server(self, client, board, sort, direction, order):
+        assert shown(client, sort=sort, dir=direction) == order
+
+    @pytest.mark.parametrize("direction", ["asc", "desc"])
+    def test_missing_is_last_both_ways(self, client, board, direction):
+        assert shown(client, sort="rss", dir=direction)[-1] == "perfect"
+
+    def test_few_answers_never_stand_on_top(self, client, board):
+        """CS of delta is 2 of 2, the highest there is, and rests on two answers."""
+        assert shown(client, sort="cs", dir="desc") == [
+            "alpha", "gamma", "beta", "delta", "perfect",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("query", [{"sort": "secret"}, {"dir": "up"}, {"page": "0"}, {"page": "x"},
+                                       {"format": "xml"}, {"suite": "none"}, {"page": "99"}])  # fmt: skip
+    def test_refuses_what_is_not_on_offer(self, client, board, query):
+        page = client.get(URL, query)
+        assert page.status_code == 400
+        assert "Traceback" not in page.content.decode()
+
+    def test_header_says_how_it_is_sorted(self, client, board):
+        html = client.get(URL, {"sort": "cl"}).content.decode()
+        assert re.findall(r'aria-sort="(\w+)"><a href="([^"]+)"', html) == [
+            ("descending", "?sort=cl&amp;dir=asc")
+        ]
+
+
+class TestRanks:
+    estimates = st.tuples(
+        st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3), st.booleans()
+    )  # value, reach down, reach up, null
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(estimates, max_size=12))
+    def test_equal_the_librarys(self, drawn):
+        bounds = [(None,) * 3 if null else (v, v - d, v + u) for v, d, u, null in drawn]
+        asked = [
+            Estimate(v, low, high, reason="" if v is not None else "none")
+            for v, low, high in bounds
+        ]
+        assert ranks_of(bounds) == ranks(asked)
+
+    @pytest.mark.django_db
+    def test_ties_share_a_rank(self, client, board):
+        rows = client.get(URL, {"format": "json"}).json()["rows"]
+        assert [row["rank"] for row in rows] == [1, 1, 3, 4, 4]
+
+
+@pytest.mark.django_db
+class TestFigures:
+    def test_every_figure_has_interval_n_and_method(self, client, board):
+        html = client.get(URL, {"model": "alpha"}).content.decode()
+        row = next(r for r in re.findall(r"<tr>.*?</tr>", html, re.DOTALL) if "alpha</bdi>" in r)
+        figures = re.findall(r'<span class="fig [^"]*".*?</span></td>', row, re.DOTALL)
+        assert len(figures) == 10
+        for figure in figures[:6]:
+            assert 'class="bounds"' in figure
+            assert re.search(r"<span>n \d+</span>, <span>macro</span>", figure)
+
+    def test_denominators_are_those_of_cl_and_cs(self, client, board):
+        row = client.get(URL, {"format": "json", "model": "alpha"}).json()["rows"][0]
+        assert (row["cl_denominator"], row["cs_denominator"], row["net_flips"]) == (102, 18, 8)
+        assert (row["n"], row["n_total"]) == (120, 120)
+
+    def test_a_null_has_its_reason(self, client, board):
+        row = client.get(URL, {"format": "json", "model": "perfect"}).json()["rows"][0]
+        assert row["rss"] is None
+        assert "no answer was wrong at first" in row["rss_reason"]
+        assert "NaN" not in client.get(URL).content.decode()
+
+    def test_undecided_differences_are_grey_and_say_so(self, client, board):
+        html = client.get(URL, {"model": "beta"}).content.decode()
+        assert 'class="note">not significant' in html
+        assert (
+            'class="note">not significant'
+            not in client.get(URL, {"model": "gamma"}).content.decode()
+        )
+
+    def test_few_answers_are_marked(self, client, board):
+        assert 'class="note">fewer than 10' in client.get(URL, {"model": "delta"}).content.decode()
+        assert (
+            'class="note">fewer than 10' not in client.get(URL, {"model": "gamma"}).content.decode()
+        )
+
+
+@pytest.mark.django_db
+class TestMissing:
+    def test_work_not_done_stands_at_the_end_with_its_reason(self, client, board):
+        waiting = submitted("org/waiting")
+        failed = submitted("org/failed", state=State.FAILED, failure_id="run:user:no-chat-template")
+        html = client.get(URL).content.decode()
+        assert html.index("gamma") < html.index("failed</bdi>") < html.index("waiting</bdi>")
+        assert "the model has no chat template" in html
+        for run in (waiting, failed):
+            assert reverse("run", args=[run.public_id]) in html
+
+    def test_a_failure_that_was_made_good_is_not_shown(self, client, board):
+        failed = submitted("org/late", state=State.FAILED)
+        again = make.RunFactory(submission=failed.submission, state=State.COMPLETED)
+        make.completed(again)
+        assert failed.public_id not in client.get(URL).content.decode()
+
+    def test_what_was_not_run_is_named(self, client, board):
+        make.EvaluatorFactory(name="self_refine")
+        html = client.get(URL, {"model": "alpha"}).content.decode()
+        assert re.search(r"not run: <a [^>]+evaluator=self_refine", html)
+
+    def test_unpublished_runs_are_nowhere(self, client, board):
+        run = submitted("org/private", state=State.COMPLETED, published=False)
+        make.completed(run)
+        assert "private" not in shown(client)
+
+
+@pytest.mark.django_db
+class TestFilters:
+    def test_says_how_many_rows_are_hidden(self, client, board):
+        html = client.get(URL, {"model": "beta"}).content.decode()
+        assert re.search(r"1 result; the filters hide <strong>4</strong> more", html)
+        assert "none hidden" in client.get(URL).content.decode()
+
+    def test_filters_by_evaluator_and_class(self, client, board):
+        other = make.EvaluatorFactory(name="verify", information="external_feedback")
+        make.completed(submitted("org/tool", state=State.COMPLETED, evaluator=other))
+        assert shown(client, evaluator="verify") == ["tool"]
+        assert shown(client, information="external_feedback") == ["tool"]
+        assert len(shown(client, information="intrinsic")) == 5
+
+    def test_ranks_do_not_depend_on_filters(self, client, board):
+        rows = client.get(URL, {"format": "json", "model": "gamma"}).json()["rows"]
+        assert rows[0]["rank"] == 4
+
+    def test_oracle_results_stand_on_their_own_board(self, client, board):
+        cheat = make.EvaluatorFactory(name="peek", information="oracle")
+        run = submitted("org/cheat", state=State.COMPLETED, evaluator=cheat, oracle=True)
+        make.completed(run)
+        assert "cheat" not in shown(client)
+        rows = client.get("/oracle/", {"format": "json"}).json()["rows"]
+        assert [row["model"] for row in rows] == ["org/cheat"]
+
+    def test_another_suite_is_another_board(self, client, board):
+        other = make.SuiteFactory(name="other")
+        submission = make.SubmissionFactory(suite=other, model__label="org/else")
+        make.completed(make.RunFactory(submission=submission, state=State.COMPLETED))
+        assert shown(client, suite="other") == ["else"]
+        assert "else" not in shown(client, suite="demo")
+
+
+@pytest.mark.django_db
+class TestExports:
+    def test_csv_holds_the_rows_on_screen_in_their_order(self, client, board):
+        page = client.get(URL, {"format": "csv", "sort": "model", "model": "a"})
+        rows = list(csv.DictReader(io.StringIO(page.content.decode())))
+        assert [row["model"] for row in rows] == ["org/alpha", "org/beta", "org/delta", "org/gamma"]
+        assert float(rows[0]["acc_last"]) == pytest.approx(110 / 120)
+        assert rows[0]["acc_last_method"] == "macro"
+
+    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\uff1d", "\uff20"])
+    def test_text_never_starts_a_formula(self, client, db, start):
+        run = submitted(f"{start}HYPERLINK(1)", state=State.COMPLETED)
+        make.completed(run)
+        page = client.get(URL, {"format": "csv"})
+        row = next(iter(csv.DictReader(io.StringIO(page.content.decode(), newline=""))))
+        assert row["model"] == f"'{start}HYPERLINK(1)"
+        assert float(row["delta"]) > 0  # numbers are not touched
+        label = client.get(URL, {"format": "json"}).json()["rows"][0]["model"]
+        assert label == f"{start}HYPERLINK(1)"
+
+    def test_negative_numbers_stay_numbers(self, client, board):
+        page = client.get(URL, {"format": "csv", "model": "beta"})
+        row = next(iter(csv.DictReader(io.StringIO(page.content.decode()))))
+        assert float(row["net_flips"]) == -5
+
+    def test_json_is_json(self, client, board):
+        json.loads(client.get(URL, {"format": "json"}).content, parse_constant=pytest.fail)
+
+
+@pytest.mark.django_db
+def test_few_queries_however_many_rows(client, django_assert_max_num_queries, board):
+    from django.db import connection
+
+    with CaptureQueriesContext(connection) as small:
+        client.get(URL)
+    for number in range(60):
+        make.completed(submitted(f"org/more-{number}", state=State.COMPLETED))
+    client.get(URL)  # fills the cache of ranks
+    with django_assert_max_num_queries(15):
+        page = client.get(URL)
+    assert len(small) <= 15
+    assert "page 1 of 2" in page.content.decode()
+    assert len(page.content) < 500_000
+
+
+@pytest.mark.django_db
+def test_pages_hold_every_row_once(client, board):
+    for number in range(60):
+        make.completed(submitted(f"org/more-{number}", state=State.COMPLETED))
+    found = shown(client, sort="model", page=1) + shown(client, sort="model", page=2)
+    assert len(found) == len(set(found)) == 65
+    assert found == sorted(found)
