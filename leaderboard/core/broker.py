@@ -18,8 +18,10 @@ def reach_broker(*, seconds: int = 3) -> str:
     try:
         with Connection(url, connect_timeout=seconds) as broker:
             broker.ensure_connection(max_retries=0, timeout=seconds)
-    except (OperationalError, OSError, ImportError, KeyError) as error:
-        return f"{type(error).__name__}: {error}"
+    except (OperationalError, OSError) as error:
+        return str(error)
+    except (ImportError, AttributeError, KeyError) as error:  # kombu says so in three ways
+        return f"the driver of this broker is not installed ({error})"
     return ""
 
 

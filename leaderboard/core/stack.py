@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -82,7 +83,7 @@ def prepare(var: Path, report: Report) -> None:
     """Bring tables, installed plugins, admin account and static files up to date."""
     report("Preparing tables, plugins and pages.")
     call_command("migrate", interactive=False, verbosity=0)
-    call_command("sync_plugins", verbosity=0)
+    call_command("sync_plugins", verbosity=0, stdout=io.StringIO())  # stdout is for a result
     _ensure_admin(var, report)
     call_command("collectstatic", interactive=False, verbosity=0)
 
