@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -30,7 +30,7 @@ class BoardView:
     """What a reader asked to see of a board; all of it is in the URL."""
 
     suite: Suite | None
-    suites: list[Suite]
+    suites: Sequence[Suite]
     oracle: bool = False
     evaluator: str = ""
     model: str = ""
@@ -59,7 +59,7 @@ def read_view(query: QueryDict, *, oracle: bool) -> BoardView:
         .order_by("name", "-current", "-id")
     )
     by_key = {suite_key(suite): suite for suite in suites}
-    busiest = max(suites, key=lambda suite: (suite.current, suite.rows), default=None)  # type: ignore[attr-defined]  # annotated above
+    busiest = max(suites, key=lambda suite: (suite.current, suite.rows), default=None)
     chosen = choice(query, "suite", by_key, suite_key(busiest) if busiest else "")
     suite = by_key.get(chosen)
     names = sorted(

@@ -99,8 +99,8 @@ class SubmissionForm(forms.Form):
         help_text="Most samples generated at once.",
     )
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+    def __init__(self, data: QueryDict | None = None, *, user: User) -> None:
+        super().__init__(data, label_suffix="")
         self.paths = may_use_paths(user)
         if not self.paths:
             del self.fields["path"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Left
@@ -68,7 +69,7 @@ class SampleFilter:
 class SamplePage:
     """A page of samples and the keys of its neighbours."""
 
-    rows: list[SampleResult]
+    rows: Sequence[SampleResult]
     before: int | None
     """Key for the page before this one."""
     after: int | None
@@ -119,8 +120,10 @@ def flip_counts(run: Run) -> Mapping[str, Mapping[str, int]]:
             n=Count("id"),
         )
     )
-    ordered = sorted(rows, key=lambda row: row["task"])
-    return {row["task"]: {**row, "ii_unchanged": row["ii"] - row["ii_changed"]} for row in ordered}
+    counts: list[dict[str, Any]] = [dict(row) for row in rows]
+    for row in counts:
+        row["ii_unchanged"] = row["ii"] - row["ii_changed"]
+    return {row.pop("task"): row for row in sorted(counts, key=lambda row: row["task"])}
 
 
 def _anchor(run: Run, key: int) -> SampleResult | None:
@@ -142,9 +145,9 @@ def _reversed() -> list[str]:
     return [f"-{field}" for field in ORDER]
 
 
-def _first(rows: list[SampleResult], more: bool) -> int | None:
+def _first(rows: Sequence[SampleResult], more: bool) -> int | None:
     return rows[0].pk if rows and more else None
 
 
-def _last(rows: list[SampleResult], *, more: bool) -> int | None:
+def _last(rows: Sequence[SampleResult], *, more: bool) -> int | None:
     return rows[-1].pk if rows and more else None

@@ -51,7 +51,7 @@ class TestVisible:
 
     def test_a_name_has_one_line_and_one_form(self):
         assert visible_line("a\nb") == "a⟦U+000A⟧b"
-        assert visible_line("ｏｒｇ") == "org"
+        assert visible_line("\uff4f\uff52\uff47") == "org"
 
     @given(st.text())
     def test_no_markup_survives(self, text):

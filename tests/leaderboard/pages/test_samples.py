@@ -22,7 +22,7 @@ def run(db):
     run = make.RunFactory(state=State.COMPLETED)
     shards = {task: make.ShardFactory(run=run, task=task) for task in ("beta", "alpha")}
     for position in reversed(range(60)):
-        for task, shard in shards.items():
+        for shard in shards.values():
             make.SampleResultFactory(
                 shard=shard,
                 position=position,
