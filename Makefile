@@ -42,7 +42,7 @@ lint: install-dev ## Format, lint, types, architecture, templates, settings, mig
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/djlint --check --quiet leaderboard
+	$(BIN)/djlint --lint --quiet leaderboard
 	env $$(grep -hE '^[A-Z]' deploy/check.env) $(RUN) manage.py check --deploy --fail-level WARNING \
 		--settings leaderboard.settings.production
 	$(RUN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings leaderboard.settings.test
@@ -50,7 +50,6 @@ lint: install-dev ## Format, lint, types, architecture, templates, settings, mig
 format: install-dev ## Put the code into its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix --quiet
-	$(BIN)/djlint --reformat --quiet leaderboard
 
 bench: install-dev ## Measure what the documentation promises
 	$(RUN) -m pytest --ds=leaderboard.settings.test -rs tests/benchmarks $(PYTEST_ARGS)

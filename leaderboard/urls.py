@@ -17,3 +17,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "leaderboard.core.views.bad_request"
 handler403 = "leaderboard.core.views.permission_denied"
 handler404 = "leaderboard.core.views.not_found"
+handler500 = "leaderboard.core.middleware.server_error"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template import TemplateDoesNotExist, loader
+from django.views import defaults
 
 from leaderboard.core.trace import current_trace, start_trace
 
@@ -45,9 +47,21 @@ class DatabaseAwayMiddleware:
         """Turn a lost connection, raised by a view, into a 503 page."""
         if not isinstance(exception, OperationalError | InterfaceError):
             return None
-        log.error("database away: %s", exception)
-        try:
-            body = loader.get_template("503.html").render({"trace": current_trace()})
-        except TemplateDoesNotExist:
-            body = _AWAY
-        return HttpResponse(body, status=503, headers={"Retry-After": "5"})
+        return _away(exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer what nobody else answered: a lost connection outside a view is no fault of ours."""
+    exception = sys.exc_info()[1]
+    if isinstance(exception, OperationalError | InterfaceError):
+        return _away(exception)
+    return defaults.server_error(request)
+
+
+def _away(exception: BaseException) -> HttpResponse:
+    log.error("database away: %s", exception)
+    try:
+        body = loader.get_template("503.html").render({"trace": current_trace()})
+    except TemplateDoesNotExist:
+        body = _AWAY
+    return HttpResponse(body, status=503, headers={"Retry-After": "5"})

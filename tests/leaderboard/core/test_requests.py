@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
@@ -73,6 +73,21 @@ class TestDatabaseAway:
         assert answer["Retry-After"] == "5"
         assert b"secret-host" not in answer.content
         assert "database away" in caplog.text
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_page_that_needs_to_know_its_reader_says_so_too(self):
+        """The session is read, or saved, outside the view."""
+        connection = connections["default"]
+        before = dict(connection.settings_dict)
+        connection.close()
+        connection.settings_dict["HOST"] = "/nowhere"
+        client = Client(raise_request_exception=False)
+        client.cookies["sessionid"] = "x" * 32
+        try:
+            for address in ("/", "/administration/", "/healthz"):
+                assert client.get(address).status_code == 503, address
+        finally:
+            connection.settings_dict.update(before)
 
     @pytest.mark.django_db
     def test_health_is_good_while_it_answers(self, client):
