@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -21,7 +22,14 @@ import psycopg
 import pytest
 
 from leaderboard.core.postgres import EmbeddedPostgres, OwnedByAnotherError
-from leaderboard.core.postgres_home import SOCKET_LIMIT, SOCKET_NAME, EmbeddedPostgresError
+from leaderboard.core.postgres_home import (
+    MAJOR,
+    SOCKET_LIMIT,
+    SOCKET_NAME,
+    EmbeddedPostgresError,
+    _copy_programs,
+    installed_programs,
+)
 
 FAST = {"fsync": "off", "synchronous_commit": "off"}
 
@@ -288,3 +296,20 @@ class TestPlaces:
             server.destroy()
             shutil.rmtree(top)
         assert not server.home.cluster.parent.exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose folders others cannot enter")
+    def test_copies_the_programs_to_where_their_user_can_run_them(self, made):
+        """As when the environment lies in root's home."""
+        user = pwd.getpwuid((made / "postgres" / "cluster").stat().st_uid)
+        top = _folder()
+        try:
+            _copy_programs(installed_programs().parents[1], top / "copy")
+            for program in ("postgres", "initdb"):
+                (found,) = (top / "copy").rglob(f"bin/{program}")
+                shown = subprocess.run(
+                    [found, "--version"], user=user.pw_uid, group=user.pw_gid, cwd="/",
+                    capture_output=True, text=True, check=True,
+                )  # fmt: skip
+                assert shown.stdout.startswith(f"{program} (PostgreSQL) {MAJOR}.")
+        finally:
+            shutil.rmtree(top)
