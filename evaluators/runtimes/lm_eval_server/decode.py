@@ -20,6 +20,16 @@ _PREFILL_TOKENS = 16_384
 """Most tokens, padding included, of one prefill: bounds the memory that long prompts take."""
 
 
+_PADDING = {"cpu": 48}
+"""Tokens of padding that cost as much as one more forward pass, by kind of device."""
+
+_PADDING_ELSEWHERE = 1024
+"""The same on accelerators, which many small passes hold up more than padding does."""
+
+_New = tuple[int, list[int], Sampling]
+"""A row that is about to join: ticket, prompt, sampling."""
+
+
 class Decoder:
     """The rows in flight and their cache."""
 
@@ -32,6 +42,7 @@ class Decoder:
         accepted = _forward_parameters(lm.model)
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
         self._positions = "position_ids" in accepted
+        self._padding = _PADDING.get(self._device.type, _PADDING_ELSEWHERE)
         probe = DynamicCache(config=lm.model.config)
         self.joins = self._positions and surgery.can_join(probe)
         self._shrinks = self._positions and surgery.can_shrink(probe)
@@ -39,6 +50,10 @@ class Decoder:
 
     def clear(self) -> None:
         """Forget everything in flight."""
+        self._waiting: list[list[_New]] = []
+        self._end_batch()
+
+    def _end_batch(self) -> None:
         self._rows: list[Row] = []
         self._cache: DynamicCache | None = None
         self._mask = torch.empty((0, 0), dtype=torch.long, device=self._device)
@@ -47,19 +62,23 @@ class Decoder:
     @property
     def rows(self) -> int:
         """How many rows are in flight."""
-        return len(self._rows)
+        return len(self._rows) + sum(map(len, self._waiting))
 
     def drop(self, tickets: AbstractSet[int]) -> None:
         """Let rows that nobody waits for end here; they leave with the next step."""
         for row in self._rows:
             row.stopped = row.stopped or row.ticket in tickets
+        kept = [[new for new in group if new[0] not in tickets] for group in self._waiting]
+        self._waiting = [group for group in kept if group]
 
     @torch.inference_mode()
-    def step(self, joining: Sequence[tuple[int, list[int], Sampling]]) -> list[tuple[int, Reply]]:
+    def step(self, joining: Sequence[_New]) -> list[tuple[int, Reply]]:
         """Prefill the new rows, give every row a token, and return those that are finished."""
         done = self._leave()
-        for group in _groups(joining):
-            self._prefill([self._start(*item) for item in group])
+        self._waiting += _groups(joining, padding=self._padding)
+        # A cache that cannot be joined takes its groups one after the other.
+        while self._waiting and (self.joins or not self._rows):
+            self._prefill([self._start(*new) for new in self._waiting.pop(0)])
         done += self._leave()
         if self._rows:
             self._decode()
@@ -131,7 +150,7 @@ class Decoder:
         if not done:
             return []
         if len(done) == len(self._rows):
-            self.clear()
+            self._end_batch()
         elif self._shrinks:
             self._shrink()
         else:
@@ -156,13 +175,17 @@ def _forward_parameters(model: Any) -> AbstractSet[str]:
     return inspect.signature(base.forward).parameters.keys()
 
 
-def _groups(
-    joining: Sequence[tuple[int, list[int], Sampling]],
-) -> Iterator[list[tuple[int, list[int], Sampling]]]:
-    """Yield rows of like length together, as many as one prefill may hold."""
-    group: list[tuple[int, list[int], Sampling]] = []
+def _groups(joining: Sequence[_New], *, padding: int) -> Iterator[list[_New]]:
+    """Yield rows of like length together: within a prefill's memory, and with little padding.
+
+    Args:
+        padding: Tokens of padding that cost as much as a forward pass of their own.
+    """
+    group: list[_New] = []
     for item in sorted(joining, key=lambda item: len(item[1])):
-        if group and len(item[1]) * (len(group) + 1) > _PREFILL_TOKENS:
+        length = len(item[1])
+        added = len(group) * (length - len(group[-1][1])) if group else 0
+        if group and (added > padding or length * (len(group) + 1) > _PREFILL_TOKENS):
             yield group
             group = []
         group.append(item)

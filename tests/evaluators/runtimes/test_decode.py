@@ -218,6 +218,25 @@ class TestCancel:
 
 
 class TestStaticBatches:
+    @pytest.mark.parametrize("shrinks", [True, False])
+    async def test_without_joining_the_texts_are_the_same(
+        self, tiny_lm: Any, *, shrinks: bool
+    ) -> None:
+        """The way of caches that allow less; forced here, on a model whose cache allows all."""
+        from evaluators.runtimes.lm_eval_server.hf import HfBackend
+
+        static = HfBackend(tiny_lm, label="tiny", batch_size=4)
+        static._decoder.joins = False
+        static._decoder._shrinks = shrinks
+        batcher = Batcher(static)
+        calls = [chat(text, max_tokens=5 + 4 * i) for i, text in enumerate(QUESTIONS)]
+        doomed = [asyncio.create_task(batcher.answer(call)) for call in calls[:3]]
+        await asyncio.sleep(0.01)
+        for task in doomed:
+            task.cancel()
+        replies = await answers(batcher, calls)
+        assert [reply.text for reply in replies] == [reference(tiny_lm, call) for call in calls]
+
     async def test_models_whose_cache_cannot_be_joined_give_the_same(
         self, tiny_model: Path, tmp_path: Path
     ) -> None:
