@@ -109,7 +109,10 @@ def tasks_of(run: Run) -> list[str]:
 
 
 def flip_counts(run: Run) -> Mapping[str, Mapping[str, int]]:
-    """Count a run's flips by task, wrong→wrong split by whether the answer changed."""
+    """Count a run's flips by task, wrong→wrong split by whether the answer changed.
+
+    Tasks on which every sample had one answer only have none.
+    """
     rows = (
         SampleResult.objects.filter(run=run, status="ok")
         .order_by()
@@ -121,6 +124,7 @@ def flip_counts(run: Run) -> Mapping[str, Mapping[str, int]]:
         )
     )
     counts: list[dict[str, Any]] = [dict(row) for row in rows]
+    counts = [row for row in counts if any(row[flip] for flip in FLIPS)]
     for row in counts:
         row["ii_unchanged"] = row["ii"] - row["ii_changed"]
     return {row.pop("task"): row for row in sorted(counts, key=lambda row: row["task"])}
