@@ -6,6 +6,6 @@ from leaderboard.catalog import views
 
 urlpatterns = [
     path("evaluators/", views.evaluators, name="evaluators"),
-    path("evaluators/<slug:name>/", views.evaluator, name="evaluator"),
+    path("evaluators/<path:name>/", views.evaluator, name="evaluator"),
     path("suites/", views.suites, name="suites"),
 ]

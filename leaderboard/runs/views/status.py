@@ -27,6 +27,7 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
     status = run_status(row)
     if choice(request.GET, "format", ["html", "json"], "html") == "json":
         return json_response(run_json(status))
+    partial = bool(request.headers.get("HX-Request"))
     context = {
         "run": row,
         "status": status,
@@ -34,9 +35,8 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
         "may_act": may_act(request.user, row),
         "can_cancel": can_cancel(row),
         "can_retry": can_retry(row),
-        "flips": samples.flip_counts(row),
+        "flips": {} if partial else samples.flip_counts(row),
     }
-    partial = bool(request.headers.get("HX-Request"))
     template = "runs/_run_status.html" if partial else "runs/run.html"
     response = TemplateResponse(request, template, context)
     if partial and not status.live:
