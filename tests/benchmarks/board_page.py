@@ -23,6 +23,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--models", type=int, default=1000)
     options.add_argument("--evaluators", type=int, default=2)
+    options.add_argument("--samples", type=int, default=0, help="over all runs")
     options.add_argument("--requests", type=int, default=60)
     given = options.parse_args()
     sys.path.insert(0, str(ROOT))
@@ -48,6 +49,7 @@ def measure(given: argparse.Namespace) -> None:
 
     call_command("migrate", verbosity=0)
     fill(given.models, given.evaluators)
+    more = add_samples(given.samples) if given.samples else {}
     report = {
         name: timed(url, given.requests)
         for name, url in {
@@ -57,6 +59,7 @@ def measure(given: argparse.Namespace) -> None:
             "board, filtered": "/?model=model-7&evaluator=method_0",
             "board, last page": f"/?page={-(-given.models * given.evaluators // 50)}",
             "model": model_url(),
+            **more,
         }.items()
     }
     print(json.dumps(report, indent=1))
@@ -99,6 +102,45 @@ def _flips(rng: random.Random):
     return Flips(right - spoilt, spoilt, fixed, 120 - right - fixed)
 
 
+SAMPLES = """
+INSERT INTO runs_sampleresult (run_id, shard_id, task, sample_id, position, replicate, cluster,
+  fence,
+  status, flip, changed, truncated, parsed, sample, question, gold, calls, tokens_in, tokens_out,
+  tokens_computed, seconds, oracle, stop_reason, facts, failure_id, failure_detail, row_hash)
+SELECT s.run_id, s.id, s.task, n::text, n, 0, '', 1, 'ok',
+  (ARRAY['cc','ci','ic','ii'])[1 + mod(n, 4)], mod(n, 2) = 0, mod(n, 17) = 0, true, '{}',
+  repeat('What is it? ', 20), '5', 2, 60, 24, 12, 0.1, false, '',
+  '{}', '', '', md5(n::text)
+FROM runs_shard s, generate_series(1, %s) n
+"""
+
+
+def add_samples(total: int) -> dict[str, str]:
+    """Spread samples over all runs; return the pages that show one run of them."""
+    from django.db import connection
+
+    from leaderboard.runs.models import Run, SampleResult, Shard
+
+    runs = list(Run.objects.all())
+    Shard.objects.bulk_create(
+        Shard(run=run, task="sums", state="COMPLETED", size=1, engine_key="x") for run in runs
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(SAMPLES, [total // len(runs)])
+        cursor.execute("ANALYZE")
+    run = runs[len(runs) // 2]
+    key = SampleResult.objects.filter(run=run, flip="ci").order_by("-position")[2].pk
+    base = f"/runs/{run.public_id}/"
+    return {
+        "run": base,
+        "samples": f"{base}samples/",
+        "samples, filtered": f"{base}samples/?flip=ci&flag=changed",
+        "samples, deep": f"{base}samples/?before={key}",
+        "transcript": f"{base}samples/{key}/?flip=ci",
+        "status": "/status/",
+    }
+
+
 def model_url() -> str:
     from leaderboard.catalog.models import LanguageModel
 
@@ -119,16 +161,18 @@ def timed(url: str, requests: int) -> dict[str, float]:
     with CaptureQueriesContext(connection) as captured:
         client.get(url)
     queries = len(captured)  # now: the next request clears the log
-    times = []
+    times, worked = [], []
     for _ in range(requests):
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         client.get(url)
         times.append(1000 * (time.perf_counter() - begun))
+        worked.append(1000 * (time.process_time() - busy))
     cuts = statistics.quantiles(times, n=20)
     return {
         "first_ms": round(first, 1),
         "p50_ms": round(statistics.median(times), 1),
         "p95_ms": round(cuts[-1], 1),
+        "cpu_p50_ms": round(statistics.median(worked), 1),
         "queries": queries,
         "kilobytes": round(len(page.content) / 1024),
     }
