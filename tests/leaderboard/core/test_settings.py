@@ -21,7 +21,7 @@ PRODUCTION = dict(
 
 
 def _manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME"} or "COVERAGE" in k}
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "manage.py"), *arguments],
         env={**kept, **environment}, capture_output=True, text=True, check=False,

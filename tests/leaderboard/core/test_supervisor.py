@@ -207,7 +207,7 @@ class Running:
 
 
 def _command(var: Path) -> tuple[list[str], dict[str, str]]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME"} or "COVERAGE" in k}
     manage = [sys.executable, str(REPOSITORY / "manage.py")]
     return (
         [*manage, "up", "--no-worker", "--port", str(_free_port())],
