@@ -16,7 +16,7 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", e => window.violations.push(
   `${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
 """
-SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+SIZES = {"wide": (1280, 900), "narrow": (390, 844), "least": (360, 740)}
 
 
 class Reader:
