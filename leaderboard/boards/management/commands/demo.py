@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
@@ -57,7 +57,8 @@ class Command(BaseCommand):
         ):
             report(f"Redraft is at {wishes.url} (logs in {supervisor.folder}).")
             found |= _evaluate(supervisor, console, minutes=options["timeout"])
-            console.print(_table(found))
+            for table in _tables(found):
+                console.print(table)
             for reason in found["reasons"]:
                 report(reason)
             if not options["exit"]:
@@ -123,23 +124,25 @@ def _serve(supervisor: Supervisor) -> None:
         time.sleep(0.5)
 
 
-def _table(found: Mapping[str, Any]) -> Table:
-    """Show every figure with its interval, and n."""
-    table = Table(
-        "evaluator", "task", "n", *demo.FIGURES, title=f"{found['model']} on {found['suite']}"
-    )
-    for run in found["evaluators"]:
-        for task in run["tasks"]:
-            figures = (_figure(task.get(name)) for name in demo.FIGURES)
-            table.add_row(
-                run["evaluator"], task["task"], f"{task['n']}/{task['n_total']}", *figures
-            )
-    return table
+def _tables(found: Mapping[str, Any]) -> Iterator[Table]:
+    """Show every figure above its interval, task by task, narrow enough for any terminal."""
+    rows = [(task, run["evaluator"]) for run in found["evaluators"] for task in run["tasks"]]
+    for name in sorted({task["task"] for task, _ in rows}):
+        title = f"\n{found['model']} on {name}, with 95 % intervals"
+        table = Table("evaluator", "n", *demo.FIGURES, title=title, box=None, pad_edge=False)
+        table.padding = (0, 1, 0, 0)
+        for column in table.columns:
+            column.no_wrap = True
+        for task, evaluator in rows:
+            if task["task"] == name:
+                figures = (_figure(task.get(figure)) for figure in demo.FIGURES)
+                table.add_row(evaluator, f"{task['n']}/{task['n_total']}", *figures)
+        yield table
 
 
 def _figure(estimate: Mapping[str, Any] | None) -> str:
     if estimate is None or estimate["value"] is None:
         return "–"
     if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+        return f"{estimate['value']:.2f}"
+    return f"{estimate['value']:.2f}\n{estimate['low']:.2f}..{estimate['high']:.2f}"
