@@ -30,6 +30,10 @@ _FIXED = {
 }  # fmt: skip
 
 
+HIDDEN = "REDRAFT_HIDE"
+"""Variable with folders that a confined child finds empty: the database and its passwords."""
+
+
 def child_environment(extra: Iterable[str] = ()) -> dict[str, str]:
     """Return the few variables a child may see: no database, no secret, no Hub token."""
     names = _ALLOWED | set(extra)
@@ -60,9 +64,11 @@ def confine(command: list[str], *, network: bool) -> tuple[list[str], Isolation]
 
 def _wrapper(*, network: bool) -> list[str]:
     options = ["--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/", "--proc", "/proc"]
+    hidden = [path for path in os.environ.get(HIDDEN, "").split(os.pathsep) if Path(path).is_dir()]
     return [
         shutil.which("bwrap") or "bwrap",
         *options,
+        *(word for path in hidden for word in ("--tmpfs", path)),
         *([] if network else ["--unshare-net"]),
         "--",
     ]

@@ -12,11 +12,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from django.conf import settings
 from django.db import connections
 
 from evaluators.registry import installed
-from evaluators.runtimes.isolation import confine
+from evaluators.runtimes.isolation import HIDDEN, confine
 from leaderboard.runs import services
 from leaderboard.runs.execution.claimer import Claimer
 from leaderboard.runs.execution.database import DATABASE_AWAY, DatabaseThread
@@ -63,6 +65,8 @@ def worker_name() -> str:
 def run_worker(options: WorkerOptions) -> int:
     """Work until told to stop; return the exit status."""
     name = worker_name()
+    # Runtimes run what strangers submit: the database and its passwords are not for their eyes.
+    os.environ.setdefault(HIDDEN, str(Path(settings.REDRAFT_VAR) / "postgres"))
     isolation = confine(["true"], network=False)[1]
     if isolation == "process_group":
         log.warning(

@@ -33,7 +33,8 @@ class TestList:
     def test_imports_no_plugin(self) -> None:
         probe = (
             "import sys; from evaluators.cli import run_command; run_command(['list']);"
-            "print([m for m in sys.modules if m.startswith('redraft_') or m in {'torch', 'lm_eval'}])"
+            "heavy = {'torch', 'lm_eval'};"
+            "print([m for m in sys.modules if m.startswith('redraft_') or m in heavy])"
         )
         done = subprocess.run(
             [sys.executable, "-c", probe], capture_output=True, text=True, check=True
@@ -98,10 +99,7 @@ class TestRefusals:
             (["reask", "--model", "echo"], "--task"),
             (["reask", *ECHO, "--suite", "demo"], "--suite"),
             (["reask", *ECHO, "--model-args", "a"], "key=value"),
-            (
-                ["reask", "--model", "hf", "--task", "echo_flips", "--model-args", "pretrained=/none"],
-                "/none",
-            ),
+            (["reask", *ECHO[2:], "--model", "hf", "--model-args", "pretrained=/none"], "/none"),
         ],
         ids=[
             "evaluator", "task", "model", "range", "parameter", "pair", "zero", "beyond",
