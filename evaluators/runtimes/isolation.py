@@ -64,7 +64,8 @@ def confine(command: list[str], *, network: bool) -> tuple[list[str], Isolation]
 
 def _wrapper(*, network: bool) -> list[str]:
     options = ["--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/", "--proc", "/proc"]
-    hidden = [path for path in os.environ.get(HIDDEN, "").split(os.pathsep) if Path(path).is_dir()]
+    listed = filter(None, os.environ.get(HIDDEN, "").split(os.pathsep))
+    hidden = [path for path in listed if Path(path).is_dir()]
     return [
         shutil.which("bwrap") or "bwrap",
         *options,
