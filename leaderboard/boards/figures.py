@@ -53,7 +53,7 @@ def number(value: float | None, unit: Unit) -> str:
         case "share":
             text = f"{100 * value:.1f}"
         case "points":
-            text = f"{100 * value:+.1f}"
+            text = f"{100 * value:+.1f}" if round(100 * value, 1) else "0.0"
         case "ratio":
             text = f"{value:.2f}"
         case "count":
