@@ -52,7 +52,7 @@ format: install-dev ## Put the code into its format
 	$(BIN)/ruff check --fix --quiet
 
 bench: install-dev ## Measure what the documentation promises
-	$(RUN) -m pytest --ds=leaderboard.settings.test -rs tests/benchmarks $(PYTEST_ARGS)
+	set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(RUN) $$script; done
 
 clean: ## Remove all that can be made again; var/, where the data is, stays
 	rm -rf $(VENV) build dist htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,11 +10,7 @@ import re
 import pytest
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from evaluators.metrics import Estimate, ranks
-from leaderboard.boards.ranking import ranks_of
 from leaderboard.runs.models import State
 from tests.leaderboard import factories as make
 from tests.leaderboard.factories import Flips
@@ -94,20 +90,6 @@ class TestOrder:
 
 
 class TestRanks:
-    estimates = st.tuples(
-        st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3), st.booleans()
-    )  # value, reach down, reach up, null
-
-    @settings(max_examples=50, deadline=None)
-    @given(st.lists(estimates, max_size=12))
-    def test_equal_the_librarys(self, drawn):
-        bounds = [(None,) * 3 if null else (v, v - d, v + u) for v, d, u, null in drawn]
-        asked = [
-            Estimate(v, low, high, reason="" if v is not None else "none")
-            for v, low, high in bounds
-        ]
-        assert ranks_of(bounds) == ranks(asked)
-
     @pytest.mark.django_db
     def test_ties_share_a_rank(self, client, board):
         rows = client.get(URL, {"format": "json"}).json()["rows"]
