@@ -32,14 +32,18 @@ def is_clipped(text: str) -> bool:
 
 
 def storable_json(value: Any) -> Any:
-    """Return a JSON value with every text in it made storable."""
+    """Return a JSON value as PostgreSQL gives it back: storable texts, whole numbers as such."""
     match value:
+        case float() if value.is_integer():
+            return int(value)
         case str():
             return storable(value)
         case Mapping():
             return {storable(str(key)): storable_json(entry) for key, entry in value.items()}
         case list() | tuple():
             return [storable_json(entry) for entry in value]
+        case float() if value.is_integer():
+            return int(value)  # the database gives 1e20 back as this
         case _:
             return value
 

@@ -25,7 +25,9 @@ class TestSubmitting:
         assert (single.state, reask.state) == (State.QUEUED, State.QUEUED)
         assert reask.params == {"rounds": 1}
         assert list(reask.shards.values_list("task", "offset", "size")) == [(TASK, 0, 24)]
-        assert list(reask.events.values_list("seq", "from_state", "to_state")) == [(1, "", "QUEUED")]
+        assert list(reask.events.values_list("seq", "from_state", "to_state")) == [
+            (1, "", "QUEUED")
+        ]
         assert single.submission == reask.submission
 
     def test_the_same_again_is_the_run_that_exists(self, submit, user):
