@@ -6,10 +6,10 @@ RUN := $(BIN)/python
 PLUGINS := $(filter-out plugins/example,$(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 LIBRARY_TESTS := $(wildcard tests/evaluators tests/plugins) $(wildcard plugins/*/tests)
 SERVER_TESTS := $(wildcard tests/leaderboard tests/faults tests/e2e tests/architecture)
-LIBRARY_COVERAGE := $(if $(COVERAGE),--cov=evaluators --cov=plugins --cov-report=term:skip-covered --cov-fail-under=$(LIBRARY_FLOOR))
-SERVER_COVERAGE := $(if $(COVERAGE),--cov=leaderboard --cov-report=term:skip-covered --cov-fail-under=$(SERVER_FLOOR))
 LIBRARY_FLOOR ?= 93
 SERVER_FLOOR ?= 88
+LIBRARY_COVERAGE := $(if $(COVERAGE),--cov=evaluators --cov=plugins --cov-report=term:skip-covered --cov-fail-under=$(LIBRARY_FLOOR))
+SERVER_COVERAGE := $(if $(COVERAGE),--cov=leaderboard --cov-report=term:skip-covered --cov-fail-under=$(SERVER_FLOOR))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
 RULES := pyproject.toml requirements/constraints.txt $(wildcard plugins/*/pyproject.toml)
 
