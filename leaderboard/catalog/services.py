@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +46,11 @@ def sync_plugins() -> Synced:
     """Record what evaluators are installed: a new version stands beside the old one."""
     names = sorted({entry.name for entry in installed("evaluator")})
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        cards = list(pool.map(inspect_evaluator, names))
+        return record_plugins(list(pool.map(inspect_evaluator, names)))
+
+
+def record_plugins(cards: Sequence[EvaluatorCard]) -> Synced:
+    """Make these the evaluators that are installed; what is not among them is so no more."""
     with transaction.atomic():
         _one_at_a_time()
         before = {row.pk: row for row in EvaluatorVersion.objects.all()}
@@ -67,7 +71,7 @@ def _one_at_a_time() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('redraft catalogue'))")
 
 
-def _is_among(row: EvaluatorVersion, cards: list[EvaluatorCard]) -> bool:
+def _is_among(row: EvaluatorVersion, cards: Sequence[EvaluatorCard]) -> bool:
     return any(
         (row.name, row.distribution, row.version, row.digest)
         == (card.name, card.distribution, card.version, card.digest)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from celery import shared_task
 from django.db import transaction
 
-from leaderboard.celery import CHORES
 from leaderboard.runs import services
 from leaderboard.runs.models import Run
 from leaderboard.runs.nudges import nudge
@@ -46,10 +45,15 @@ def hint(runs: Iterable[Run]) -> None:
             transaction.on_commit(partial(_sender.put, run.pk, name), robust=True)
 
 
-class _Sender:
-    """Sends hints from a thread of its own: a broker that does not answer delays nobody."""
+class HintSender:
+    """Sends hints from a thread of its own: a broker that does not answer delays nobody.
 
-    def __init__(self) -> None:
+    Args:
+        send: Sends one hint, of a run's key to a queue; may fail or take long.
+    """
+
+    def __init__(self, send: Callable[[int, str], object]) -> None:
+        self._send = send
         self._unsent: queue.Queue[tuple[int, str]] = queue.Queue(MOST_UNSENT)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -73,14 +77,18 @@ class _Sender:
         while True:
             run_id, queue_name = self._unsent.get()
             try:
-                execute_run.apply_async(args=(run_id,), queue=queue_name, retry=False)
+                self._send(run_id, queue_name)
             except Exception as error:  # noqa: BLE001 - each transport has its own errors
                 log.warning("no hint for run %s: %s", run_id, error)
             finally:
                 self._unsent.task_done()
 
 
-_sender = _Sender()
+def _publish(run_id: int, queue_name: str) -> None:
+    execute_run.apply_async(args=(run_id,), queue=queue_name, retry=False)
+
+
+_sender = HintSender(_publish)
 wait_for_hints = _sender.wait
 
-__all__ = ["CHORES", "execute_run", "hint", "sweep", "wait_for_hints"]
+__all__ = ["HintSender", "execute_run", "hint", "sweep", "wait_for_hints"]

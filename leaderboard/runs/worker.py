@@ -104,8 +104,10 @@ async def _work(name: str, heart: Heart, *, options: WorkerOptions, isolation: s
         numbers=tuning(),
     )
     claimer = Claimer(tools, classes=options.classes, isolation=isolation)
+    patience = threading.Timer(tuning().drain_seconds, os._exit, args=[1])
+    patience.daemon = True
     for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, _drain, claimer)
+        loop.add_signal_handler(sign, _drain, claimer, patience)
     forget = listen(partial(_nudge, loop, claimer))
     pulse = Pulse(loop)
     try:
@@ -113,6 +115,7 @@ async def _work(name: str, heart: Heart, *, options: WorkerOptions, isolation: s
     finally:
         forget()
         pulse.stop()
+        patience.cancel()
         await tools.shelf.close()
         for thread in (tools.database, tools.store):
             await thread.close()
@@ -123,13 +126,12 @@ def _nudge(loop: asyncio.AbstractEventLoop, claimer: Claimer) -> None:
     loop.call_soon_threadsafe(claimer.nudge)
 
 
-def _drain(claimer: Claimer) -> None:
+def _drain(claimer: Claimer, patience: threading.Timer) -> None:
     """Let go of everything, and see to it that this does not take for ever."""
-    log.info("draining")
-    claimer.drain()
-    patience = threading.Timer(tuning().drain_seconds, os._exit, args=[1])
-    patience.daemon = True
-    patience.start()
+    if not patience.is_alive():
+        log.info("draining")
+        claimer.drain()
+        patience.start()
 
 
 class Pulse:

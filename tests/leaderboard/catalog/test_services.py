@@ -5,41 +5,50 @@ from __future__ import annotations
 import pytest
 
 from evaluators.errors import BadModel, NotInstalled
-from evaluators.registry import EvaluatorCard, Installed
+from evaluators.registry import EvaluatorCard
 from evaluators.runtimes import bundled_models
 from evaluators.tasks import Suite as SuiteFile
 from evaluators.tasks import TaskSpec, list_suites
 from evaluators.tasks.suite import SuiteTask
 from leaderboard.catalog import services
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
-from leaderboard.catalog.services import clean_label, record_suite, register_model, sync_suites
+from leaderboard.catalog.services import (
+    Synced,
+    clean_label,
+    record_plugins,
+    record_suite,
+    register_model,
+    sync_suites,
+)
+
+
+class Plugins:
+    """What is installed, as cards that a test may change."""
+
+    def __init__(self) -> None:
+        self.cards: dict[str, EvaluatorCard] = {}
+
+    def install(self, name: str, version: str = "1", digest: str = "a", problem: str = "") -> None:
+        self.cards[name] = EvaluatorCard(
+            name, f"{name}:{name}", "pkg", version, digest, problem=problem
+        )
+
+    def record(self) -> Synced:
+        return record_plugins(list(self.cards.values()))
 
 
 @pytest.fixture
-def plugins(db, monkeypatch):
-    """What is installed, as cards that a test may change; syncing looks at them."""
-    cards: dict[str, EvaluatorCard] = {}
-
-    def sync():
-        found = [
-            Installed("evaluator", c.name, c.target, c.distribution, c.version)
-            for c in cards.values()
-        ]
-        monkeypatch.setattr(services, "installed", lambda kind: found)
-        monkeypatch.setattr(services, "inspect_evaluator", cards.__getitem__)
-        return services.sync_plugins()
-
-    def card(name, version="1", digest="a", **more):
-        cards[name] = EvaluatorCard(name, f"{name}:{name}", "pkg", version, digest, **more)
-
-    card("reask")
-    sync.card, sync.cards = card, cards
-    return sync
+def plugins(db):
+    found = Plugins()
+    found.install("reask")
+    return found
 
 
 def rows():
     return list(
-        EvaluatorVersion.objects.order_by("id").values_list("name", "version", "digest", "installed")
+        EvaluatorVersion.objects.order_by("id").values_list(
+            "name", "version", "digest", "installed"
+        )
     )
 
 
@@ -53,36 +62,36 @@ class TestPlugins:
         assert (reask.problem, reask.requires) == ("", ["chat"])
 
     def test_again_changes_nothing(self, plugins):
-        assert plugins().added == ("reask 1",)
-        again = plugins()
+        assert plugins.record().added == ("reask 1",)
+        again = plugins.record()
         assert (again.added, again.removed) == ((), ())
         assert rows() == [("reask", "1", "a", True)]
 
     @pytest.mark.parametrize("change", [{"version": "2"}, {"digest": "b"}])
     def test_an_upgrade_stands_beside_the_old_version(self, plugins, change):
-        plugins()
-        plugins.card("reask", **change)
-        found = plugins()
+        plugins.record()
+        plugins.install("reask", **change)
+        found = plugins.record()
         assert (len(found.added), found.removed) == (1, ("reask 1",))
         assert [row[3] for row in rows()] == [False, True]
 
     def test_a_version_may_come_back(self, plugins):
-        plugins()
-        plugins.card("reask", version="2")
-        plugins()
-        plugins.card("reask", version="1")
-        plugins()
+        plugins.record()
+        plugins.install("reask", version="2")
+        plugins.record()
+        plugins.install("reask", version="1")
+        plugins.record()
         assert rows() == [("reask", "1", "a", True), ("reask", "2", "a", False)]
 
     def test_a_removal_leaves_the_row(self, plugins):
-        plugins()
+        plugins.record()
         plugins.cards.clear()
-        assert plugins().removed == ("reask 1",)
+        assert plugins.record().removed == ("reask 1",)
         assert rows() == [("reask", "1", "a", False)]
 
     def test_a_broken_plugin_says_why(self, plugins):
-        plugins.card("reask", digest="", problem="ImportError: no tea")
-        assert plugins().broken == ("reask: ImportError: no tea",)
+        plugins.install("reask", digest="", problem="ImportError: no tea")
+        assert plugins.record().broken == ("reask: ImportError: no tea",)
         assert EvaluatorVersion.objects.get().problem == "ImportError: no tea"
 
 

@@ -87,7 +87,11 @@ class Lifecycle(RuleBasedStateMachine):
             self.attempt(held, lambda h: services.start(h, facts={}))
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), numbers=NUMBERS, status=st.sampled_from(["ok", "ok", "unscored", "infra_error"]))
+    @rule(
+        data=st.data(),
+        numbers=NUMBERS,
+        status=st.sampled_from(["ok", "ok", "unscored", "infra_error"]),
+    )
     def commit(self, data, numbers, status):
         held = data.draw(st.sampled_from(self.claims))
         shard = Shard.objects.get(pk=held.shard)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from django.db import connection
@@ -20,7 +19,8 @@ from leaderboard.runs import services
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Attempt, Generation, Node, Run, SampleResult, Shard, State
 from leaderboard.runs.models.work import TERMINAL
-from tests.leaderboard.runs.conftest import TASK, echo, suite_of
+from leaderboard.runs.worker import WorkerOptions, run_worker
+from tests.leaderboard.runs.conftest import TASK, echo, record, suite_of
 
 FLIPS = {"cc": 9, "ci": 3, "ic": 4, "ii": 8}
 """What every 24 samples of the task hold."""
@@ -149,12 +149,8 @@ class TestFailing:
         assert ended(good) == (State.COMPLETED, "")
         assert broken() == []
 
-    def test_refuses_what_the_runtime_cannot_do(self, submit, work, monkeypatch):
-        from leaderboard.runs.execution import job
-
-        needy = replace(job.load_evaluator("reask"), requires=frozenset({"top_logprobs"}))
-        monkeypatch.setattr(job, "load_evaluator", lambda name: needy)
-        (run,) = submit("reask")
+    def test_refuses_what_the_runtime_cannot_do(self, submit, work, needy):
+        (run,) = submit("needy")
         work()
         assert ended(run) == (State.FAILED, "run:user:capability-missing")
         assert "top_logprobs" in run.failure_detail
@@ -223,10 +219,32 @@ class TestStopping:
         assert broken() == []
 
 
+NEEDY = '''
+from evaluators.api import Context, Outcome, Sample, evaluator, metrics
+
+
+@evaluator(metrics=[*metrics.decomposition], requires=["chat", "top_logprobs"])
+async def needy(ctx: Context, sample: Sample) -> Outcome:
+    """Ask for what an echo cannot give."""
+    return Outcome([await ctx.generate(sample.messages)])
+'''
+
+
 @pytest.fixture
-def drained_work(transactional_db, monkeypatch):
-    """Run a whole worker and send it SIGTERM when a condition holds; returns the seconds it took."""
-    from leaderboard.runs.worker import WorkerOptions, run_worker
+def needy(transactional_db, evaluators, tmp_path, monkeypatch):
+    """An installed plugin whose evaluator needs what the echo lacks."""
+    (tmp_path / "needy_plugin.py").write_text(NEEDY)
+    info = tmp_path / "needy-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: needy\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[redraft.evaluators]\nneedy = needy_plugin:needy\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return record("needy")
+
+
+@pytest.fixture
+def drained_work(transactional_db):
+    """Run a whole worker until SIGTERM, sent when a condition holds; returns how long it took."""
 
     def run(*, when):
         at = []
@@ -242,5 +260,3 @@ def drained_work(transactional_db, monkeypatch):
         return time.monotonic() - at[0]
 
     return run
-
-
