@@ -44,13 +44,18 @@ class Standing:
     """It ended, and, if it ended well, stands on the board."""
 
 
-def submit_demo() -> list[int]:
-    """Submit what the form would submit, and return the runs; those that exist are not repeated."""
+def submit_demo(*, limit: int | None = None) -> list[int]:
+    """Submit what the form would submit, and return the runs; those that exist are not repeated.
+
+    Args:
+        limit: Samples per task; None takes the suite's own limits.
+    """
     submitted = submit(
         user=User.objects.filter(is_superuser=True).order_by("pk")[0],
         model=register_model(source="bundled", location=MODEL, batch_size=BATCH_SIZE),
         suite=Suite.objects.get(name=SUITE, current=True),
         evaluators=EVALUATORS,
+        limit=limit,
     )
     return [run.pk for run in submitted.runs]
 
