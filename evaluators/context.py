@@ -131,21 +131,17 @@ class Context:
     ) -> Reply:
         """Ask the model once and return its reply.
 
-        Answer calls use the task's stop strings, token limit and temperature; other kinds run
-        without stop strings, so that a critique is not cut off by a rule made for answers.
+        Answer calls follow the task's stop strings, token limit and temperature; other kinds do
+        not, so that a critique is not cut off by a rule made for answers.
 
         Args:
             messages: The chat so far; a last message of the assistant is continued.
-            kind: What the call is for; `answer` calls follow the task's limits.
+            kind: What the call is for.
             role: Which model answers, where several take part.
             round: Pass over the answer; by default the number of assistant turns before it.
             agent: Name of the speaker, where several share a role.
-            parents: Earlier replies whose text was quoted inside a new message. Replies that
-                went in as messages are found by themselves.
-            temperature: Replaces the default of the call's kind.
-            top_p: Replaces the default of the call's kind.
-            max_tokens: Replaces the default of the call's kind.
-            stop: Replaces the default of the call's kind.
+            parents: Earlier replies quoted inside a new message; others are found by themselves.
+            temperature, top_p, max_tokens, stop: Replace the defaults of the call's kind.
 
         Raises:
             CallRefused: The runtime will never serve this request.
@@ -154,8 +150,8 @@ class Context:
         """
         self._allowance.reserve()
         chat = tuple(messages)
-        sampling = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
-        sampling = self._seeded(chat, sampling, role)
+        wanted = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
+        sampling = self._seeded(chat, wanted, role)
         self._record_given(chat)
         slot = self._take_slot()
         completion = await self._model(role).complete(ChatRequest(chat, sampling))
