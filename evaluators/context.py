@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from evaluators.errors import BudgetExceeded, EvaluatorError
@@ -149,7 +150,7 @@ class Context:
             BudgetExceeded: The sample has used up its calls or tokens.
         """
         self._allowance.reserve()
-        chat = tuple(messages)
+        chat = _without_spent_prefixes(messages)
         wanted = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
         sampling = self._seeded(chat, wanted, role)
         self._record_given(chat)
@@ -289,6 +290,20 @@ class Context:
         )
         digest = hashlib.sha256(place.encode()).digest()
         return replace(sampling, seed=int.from_bytes(digest[:4]) >> (32 - SEED_BITS))
+
+
+def _without_spent_prefixes(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Drop the opening words that a task gave the assistant where the reply to them follows.
+
+    A task may begin the assistant's answer; the reply's message holds those words again, and a
+    chat that goes on with it must not say them twice.
+    """
+    spent = {
+        index
+        for index, (before, after) in enumerate(pairwise(messages))
+        if before.role == after.role == "assistant" and after.content.startswith(before.content)
+    }
+    return tuple(message for index, message in enumerate(messages) if index not in spent)
 
 
 def _turns(chat: Sequence[Message], sample: Sample) -> int:

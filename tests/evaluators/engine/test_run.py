@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluators.api import Context, Outcome, Sample, evaluator, metrics, user
+from evaluators.api import Context, Outcome, Sample, assistant, evaluator, metrics, user
 from evaluators.engine import Limits, SharedModel, evaluate
 from evaluators.errors import BadParameter, CallRefused, RuntimeUnavailable
 from evaluators.evaluator import Evaluator
@@ -294,6 +295,26 @@ class TestOracle:
 
         (result,) = await run(peek, ScriptedModel(["Answer: 9", "Answer: 0"]), count=1)
         assert [node.sees_gold for node in result.nodes] == [False, True]
+
+
+class TestPrefix:
+    async def test_opening_words_of_the_task_are_said_once(self) -> None:
+        task = ScriptedTask()
+        (plain,) = await task.samples()
+        opened = replace(plain, messages=(*plain.messages, assistant("The answer is")))
+        model = ScriptedModel([" Answer: 42"])
+        results: list[SampleResult] = []
+
+        async def keep(result: SampleResult) -> None:
+            results.append(result)
+
+        await evaluate(twice, {}, task=task, samples=[opened], models={"actor": model}, sink=keep)
+        first, second = (request.messages for request in model.requests)
+        assert first[-1].content == "The answer is"
+        assert [m.content for m in second[-2:]] == ["The answer is Answer: 42", "Again?"]
+        assert [m.role for m in second] == ["system", "user", "assistant", "user"]
+        assert [node.kind for node in results[0].nodes] == ["answer", "answer"]
+        assert results[0].nodes[1].parents == (0,)
 
 
 class TestSampling:
