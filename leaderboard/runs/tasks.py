@@ -11,6 +11,7 @@ from functools import partial
 from celery import shared_task
 from django.db import transaction
 
+from leaderboard.celery import make_broker_folders
 from leaderboard.runs import services
 from leaderboard.runs.models import Run
 from leaderboard.runs.nudges import nudge
@@ -85,6 +86,7 @@ class HintSender:
 
 
 def _publish(run_id: int, queue_name: str) -> None:
+    make_broker_folders()
     execute_run.apply_async(args=(run_id,), queue=queue_name, retry=False)
 
 

@@ -28,9 +28,9 @@ class Tuning:
     shards_at_once: int = 8
     """Shards that one runtime works on together."""
     samples_in_flight: int = 16
-    """Samples of one shard that are worked on at once."""
+    """Samples of one shard that are worked on at once; twice the batch if that is more."""
     calls_in_flight: int = 64
-    """Calls that all shards of one runtime have in flight."""
+    """Calls that all shards of a runtime have in flight; twice its batch if that is more."""
     warm_seconds: float = 600.0
     """How long an idle runtime is kept."""
     load_seconds: float = 3600.0

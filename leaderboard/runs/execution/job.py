@@ -214,22 +214,24 @@ class Job:
             missing = await self._missing(samples)
             if not missing:
                 return
-            await self._evaluate(evaluator, task, missing, shared=opened.shared)
+            await self._evaluate(evaluator, task, missing, opened=opened)
             await self._batch.flush()
 
     async def _evaluate(
-        self, evaluator: Evaluator, task: Task, samples: Sequence[Sample], *, shared: SharedModel
+        self, evaluator: Evaluator, task: Task, samples: Sequence[Sample], *, opened: Opened
     ) -> None:
+        # A batch is only full while more samples are waiting for it than it has rows.
+        lanes = max(self._tools.numbers.samples_in_flight, 2 * opened.running.info.batch_size)
         work = asyncio.create_task(
             evaluate(
                 evaluator,
                 self.held.params,
                 task=task,
                 samples=samples,
-                models={"actor": shared},
+                models={"actor": opened.shared},
                 sink=self._keep,
                 seed=self.held.seed,
-                limits=Limits(in_flight=self._tools.numbers.samples_in_flight),
+                limits=Limits(in_flight=lanes),
             )
         )
         flusher = asyncio.create_task(self._batch.flush_by_age())

@@ -156,7 +156,8 @@ class Session:
         numbers = self._tools.numbers
         async with open_runtime(self._spec, start_timeout=numbers.load_seconds) as running:
             store = DatabaseStore(self._tools.store, fingerprint=running.fingerprint)
-            shared = SharedModel(running, store=store, in_flight=numbers.calls_in_flight)
+            in_flight = max(numbers.calls_in_flight, 2 * running.info.batch_size)
+            shared = SharedModel(running, store=store, in_flight=in_flight)
             self._progress = time.monotonic()
             self._opened.set_result(Opened(running, shared))
             await self._watch(running)

@@ -176,6 +176,15 @@ class TestFailing:
         assert Attempt.objects.count() == 3
         assert broken() == []
 
+    def test_a_runtime_that_says_nothing_is_given_up(self, submit, work):
+        (run,) = submit("reask", limit=24, model=echo(delay=60.0))
+        work(stall_seconds=0.5)
+        assert ended(run) == (State.RETRY_WAIT, "")
+        shard = run.shards.get()
+        assert (shard.failure_id, shard.deaths_no_progress) == ("run:app:stalled", 0)
+        assert Attempt.objects.get().outcome == "retry"
+        assert broken() == []
+
 
 class TestStopping:
     def test_a_cancelled_run_ends_while_its_neighbour_goes_on(self, submit, work):
