@@ -40,7 +40,7 @@ name = "echo_flips"
 class Site:
     """A server with its own database, web process, worker and sweeper."""
 
-    def __init__(self, folder: Path, *paths: Path) -> None:
+    def __init__(self, folder: Path, *paths: Path, **settings: str) -> None:
         self.folder = folder
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -50,6 +50,7 @@ class Site:
             "PYTHONPATH": os.pathsep.join(map(str, (*paths, REPOSITORY))),
             "REDRAFT_POLL_SECONDS": "0.2",
             "OMP_NUM_THREADS": "1",
+            **settings,
         }
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
         self._log = (folder / "up.log").open("wb")
@@ -110,11 +111,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_site(*paths: Path) -> Site:
+def start_site(*paths: Path, **settings: str) -> Site:
     """Start a server in a folder that the database's own user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="redraft-e2e-"))
     folder.chmod(0o711)
-    site = Site(folder, *paths)
+    site = Site(folder, *paths, **settings)
     (folder / "flips.toml").write_text(FLIPS)
     site.manage("shell", "--no-imports", "-c", SUITE.format(path=str(folder / "flips.toml")))
     return site
