@@ -228,3 +228,10 @@ class RunAborted(RedraftError):
     """
 
     id = "run-aborted"
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error that is not itself a group: a `TaskGroup` wraps what ended it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

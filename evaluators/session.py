@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.engine import Limits, SharedModel, evaluate
-from evaluators.errors import BadModel
+from evaluators.errors import BadModel, first_error
 from evaluators.evaluator import Evaluator
 from evaluators.model import Sample, SampleResult
 from evaluators.ports import Model, Sink, Task, TaskInfo
@@ -168,9 +168,12 @@ async def _run_parts(
             limits=plan.limits,
         )
 
-    async with asyncio.TaskGroup() as group:  # a dead runtime ends them all
-        for part in parts:
-            group.create_task(run(part))
+    try:
+        async with asyncio.TaskGroup() as group:  # a dead runtime ends them all
+            for part in parts:
+                group.create_task(run(part))
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from errors
     return {key: _in_order(results, samples[key[1]]) for key, results in found.items()}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from evaluators.context import Allowance, Context
 from evaluators.engine.sample import work_on
-from evaluators.errors import RuntimeUnavailable
+from evaluators.errors import RuntimeUnavailable, first_error
 from evaluators.evaluator import Evaluator
 from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task
@@ -91,7 +91,7 @@ async def evaluate(
             for _ in range(lanes):
                 group.create_task(_lane(job))
     except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
+        raise first_error(errors) from errors
 
 
 async def _lane(job: _Job) -> None:
@@ -129,11 +129,3 @@ def _watch(progress: _Progress, result: SampleResult) -> None:
     if progress.failures_in_a_row >= GIVE_UP_AFTER:
         detail = result.failure.detail if result.failure else ""
         raise RuntimeUnavailable(reason=detail)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error that is not itself a group: callers want one reason."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -17,6 +17,7 @@ from evaluators.errors import (
     RedraftError,
     RuntimeUnavailable,
     SampleError,
+    first_error,
 )
 from evaluators.evaluator import Evaluator
 from evaluators.model import Answer, AnswerState, Failure, Grade, Outcome, Reply, SampleResult
@@ -42,7 +43,7 @@ async def boundary(evaluator: str) -> AsyncIterator[None]:
     except BaseExceptionGroup as group:
         owned, other = group.split(RedraftError)
         if owned is not None and other is None:
-            raise _leaf(owned) from group
+            raise first_error(owned) from group
         raise _attributed(evaluator, group) from group
     except Exception as error:
         raise _attributed(evaluator, error) from error
@@ -141,11 +142,3 @@ def _timed_out(name: str, deadline: asyncio.Timeout, seconds: float | None) -> S
 def _attributed(evaluator: str, error: BaseException) -> EvaluatorError:
     frames = traceback.format_exception(error)[-TRACEBACK_LINES:]
     return EvaluatorError(evaluator=evaluator, reason="".join(frames).strip())
-
-
-def _leaf(group: BaseExceptionGroup[RedraftError]) -> RedraftError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, RedraftError)  # noqa: S101 - `split` kept nothing else
-    return error

@@ -143,6 +143,14 @@ class TestRun:
         assert list(tmp_path.rglob("results_*.json"))
         assert list(tmp_path.rglob("samples_echo_flips_*.jsonl"))
 
+    def test_a_runtime_that_dies_is_one_line(self, tmp_path: Path, capsys) -> None:
+        died = ["--model-args", "fail_after=5", "--limit", "20", "--out", tmp_path / "out"]
+        assert command("run", "reask", *ECHO, *died) == 1
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert error.splitlines()[-1].startswith("error: runtime-unavailable")
+        assert not (tmp_path / "out").exists()
+
     def test_is_the_same_twice(self, capsys) -> None:
         arguments = ["run", "self_consistency", *ECHO, "--limit", "12", "--json"]
         prints = []
