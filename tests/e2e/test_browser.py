@@ -64,6 +64,16 @@ class Reader:
         done = self.page.locator("#runs .state.done")
         done.nth(number - 1).wait_for(timeout=minutes * 60_000)
 
+    def find_on_board(self, suite: str, name: str):
+        """Load the board until the row is there: the sweeper adds it after the run has ended."""
+        row = self.page.locator("table.board tbody tr", has_text=name).first
+        for _ in range(60):
+            self.go(f"/?suite={suite}")
+            if row.count():
+                break
+            self.page.wait_for_timeout(500)
+        return row
+
     def check(self) -> None:
         self.trouble += self.page.evaluate("window.violations")
         assert self.trouble == []
@@ -94,9 +104,7 @@ def test_from_submission_to_a_flipped_answer(reader: Reader, browser, tmp_path: 
     reader.wait_for_runs(2, minutes=2)
     reader.check()
 
-    reader.go("/?suite=flips")
-    row = page.locator("table.board tbody tr", has_text="reask").first
-    row.wait_for()
+    row = reader.find_on_board("flips", "reask")
     figures = row.locator(".fig")
     assert figures.count() == 10
     assert "n 40" in figures.first.inner_text()
@@ -171,18 +179,15 @@ def test_a_strangers_plugin_reaches_the_board(reader: Reader) -> None:
     assert field.input_value() == "Are you sure?"
     reader.submit(["are_you_sure"], suite="flips", limit=12)
     reader.wait_for_runs(1, minutes=2)
-    reader.go("/?suite=flips")
-    row = page.locator("table.board tbody tr", has_text="are_you_sure").first
+    row = reader.find_on_board("flips", "are_you_sure")
     assert row.locator(".fig").count() == 10
     reader.check()
 
 
 @pytest.mark.model
 def test_a_real_model_reaches_the_board(reader: Reader) -> None:
-    page = reader.page
     reader.submit(["reask"], suite="demo", limit=2, echo=False)
     reader.wait_for_runs(1, minutes=8)
-    reader.go("/?suite=demo")
-    row = page.locator("table.board tbody tr", has_text="smollm2").first
+    row = reader.find_on_board("demo", "smollm2")
     assert "n 4" in row.locator(".fig").first.inner_text()
     reader.check()
