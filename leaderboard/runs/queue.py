@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.conf import settings
 from django.db.models import Count, Max, Prefetch
 from django.utils import timezone
 
@@ -13,6 +12,7 @@ from leaderboard.runs.access import Visitor, visible_runs
 from leaderboard.runs.models import Run, Shard, State, Worker
 from leaderboard.runs.models.work import OWNED, TERMINAL
 from leaderboard.runs.progress import Progress
+from leaderboard.runs.tuning import tuning
 
 OLDEST = 50
 SANDBOXES = ("bwrap",)
@@ -48,7 +48,7 @@ class QueueStatus:
 def queue_status(user: Visitor) -> QueueStatus:
     """Read the state of the queue as a visitor may see it."""
     now = timezone.now()
-    silent = now - timedelta(seconds=2 * settings.REDRAFT_LEASE_SECONDS)
+    silent = now - timedelta(seconds=2 * tuning().lease_seconds)
     seen = Worker.objects.filter(last_seen__gte=now - timedelta(days=1))[:100]
     workers = [(w, w.last_seen >= silent and w.state != "stopped") for w in seen]
     unfinished = Shard.objects.exclude(state__in=TERMINAL).order_by()

@@ -171,13 +171,9 @@ else:
 
 # How runs are worked on
 REDRAFT_POSTGRES_USER = ENV.postgres_user
-REDRAFT_LEASE_SECONDS = ENV.lease_seconds
-REDRAFT_HEARTBEAT_SECONDS = ENV.heartbeat_seconds
-REDRAFT_SWEEP_SECONDS = ENV.sweep_seconds
-REDRAFT_POLL_SECONDS = ENV.poll_seconds
-REDRAFT_BATCH_SAMPLES = ENV.batch_samples
-REDRAFT_BATCH_SECONDS = ENV.batch_seconds
-REDRAFT_MAX_UNSCORED = ENV.max_unscored
+REDRAFT_LEASE_SECONDS: float
+REDRAFT_HEARTBEAT_SECONDS: float
+globals().update(ENV.as_settings())  # these two and every other number of `settings.work`
 REDRAFT_REQUIRE_SANDBOX = ENV.require_sandbox
 REDRAFT_SUBMISSIONS_PER_DAY = ENV.submissions_per_day
 if ENV.require_sandbox:

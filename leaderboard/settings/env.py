@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+
+from leaderboard.settings.work import Numbers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -21,13 +23,12 @@ def _split(value: object) -> object:
 
 
 Words = Annotated[list[str], BeforeValidator(_split)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
-class Environment(BaseModel):
+class Environment(Numbers):
     """Everything that may be set from outside; the field's alias is the variable's name."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(validate_by_name=False, validate_by_alias=True)
 
     secret_key: str = Field(
         "",
@@ -72,44 +73,6 @@ class Environment(BaseModel):
         alias="REDRAFT_POSTGRES_USER",
         description="System user that runs the embedded PostgreSQL when Redraft is started as root "
         "(PostgreSQL refuses root); created when missing.",
-    )
-    lease_seconds: Seconds = Field(
-        60.0,
-        alias="REDRAFT_LEASE_SECONDS",
-        description="How long a worker may stay silent before its work is given to another.",
-    )
-    heartbeat_seconds: Seconds = Field(
-        10.0,
-        alias="REDRAFT_HEARTBEAT_SECONDS",
-        description="How often a worker renews its leases; well below the lease.",
-    )
-    sweep_seconds: Seconds = Field(
-        15.0,
-        alias="REDRAFT_SWEEP_SECONDS",
-        description="How often lost leases are looked for.",
-    )
-    poll_seconds: Seconds = Field(
-        1.5,
-        alias="REDRAFT_POLL_SECONDS",
-        description="How often an idle worker looks for work, whatever the broker does.",
-    )
-    batch_samples: int = Field(
-        32,
-        gt=0,
-        alias="REDRAFT_BATCH_SAMPLES",
-        description="Finished samples are committed when this many have come together.",
-    )
-    batch_seconds: Seconds = Field(
-        10.0,
-        alias="REDRAFT_BATCH_SECONDS",
-        description="Finished samples are committed at the latest after this time.",
-    )
-    max_unscored: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        alias="REDRAFT_MAX_UNSCORED",
-        description="Share of samples that may stay unscored before the run fails.",
     )
     require_sandbox: bool = Field(
         False,

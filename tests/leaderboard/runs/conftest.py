@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -171,7 +170,7 @@ async def _work(name: str, until_idle: bool, **numbers) -> None:
         store=DatabaseThread("generations"),
         heart=heart,
         shelf=TaskShelf(),
-        numbers=replace(tuning(), **numbers),
+        numbers=tuning().model_copy(update=numbers),
     )
     try:
         await Claimer(tools, classes=("cpu",), isolation="test").run(until_idle=until_idle)
