@@ -181,6 +181,8 @@ class Attempt(models.Model):
     """completed, failed, retry, drained, cancelled, lost."""
     detail = models.TextField(blank=True)
     isolation = models.CharField(max_length=24, blank=True)
+    rungs = models.JSONField(default=list)
+    """Steps down the memory ladder that it took, one line of numbers each."""
 
     class Meta:
         ordering: ClassVar = ["id"]
@@ -224,10 +226,18 @@ class Worker(models.Model):
     plugins = models.JSONField(default=dict)
     """Installed evaluators and their versions: it never claims a run whose plugins it lacks."""
     isolation = models.CharField(max_length=24, blank=True)
+    devices = models.JSONField(default=list)
+    """GPUs that it owns."""
     engine_key = models.CharField(max_length=64, blank=True)
     """The runtime it keeps warm."""
+    holds = models.CharField(max_length=200, blank=True)
+    """Name of the model that it holds."""
+    shards = models.PositiveSmallIntegerField(default=0)
+    """Shards that it works on."""
     state = models.CharField(max_length=16, default="idle")
-    """idle, loading, busy, draining, stopped."""
+    """idle, loading, running, draining, blocked, stopped."""
+    problem = models.TextField(blank=True)
+    """Why it takes no work: a GPU that is not free although nothing of ours runs on it, say."""
     started_at = models.DateTimeField(db_default=Now())
     last_seen = models.DateTimeField(db_default=Now())
 
