@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.models import EndpointKey, EvaluatorVersion, LanguageModel, Suite
 from leaderboard.core.admin_readonly import ReadOnlyAdmin
+
+
+@admin.register(EndpointKey)
+class EndpointKeyAdmin(ReadOnlyAdmin):
+    """Keys of endpoints: that they are there and when they were used, never what they are."""
+
+    list_display = ("public_id", "user", "origin", "last_four", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("public_id", "user__username", "origin")
+    exclude = ("token",)
 
 
 @admin.register(LanguageModel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
@@ -12,6 +13,34 @@ from leaderboard.core.ids import public_id
 
 def _model_id() -> str:
     return public_id("model")
+
+
+def _key_id() -> str:
+    return public_id("key")
+
+
+class EndpointKey(models.Model):
+    """A key that somebody stored for one host: encrypted, never shown, sent nowhere else."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_key_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="keys")
+    origin = models.CharField(max_length=300)
+    """Scheme, host and port that the key goes to, and no other."""
+    token = models.TextField()
+    """The key, encrypted by `leaderboard.accounts.vault`."""
+    last_four = models.CharField(max_length=4, blank=True)
+    """All that is ever shown of it; empty for a short key."""
+    created_at = models.DateTimeField(db_default=Now())
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["origin", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "origin"], name="endpoint_key_once_per_host")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} for {self.origin}"
 
 
 class LanguageModel(models.Model):
@@ -23,13 +52,14 @@ class LanguageModel(models.Model):
         BUNDLED = "bundled", "Bundled"
         LOCAL = "local", "Local path"
         HUB = "hub", "Hugging Face Hub"
+        ENDPOINT = "endpoint", "Endpoint"
 
     public_id = models.CharField(max_length=32, unique=True, default=_model_id, editable=False)
     label = models.CharField(max_length=200)
     """What readers see; NFKC, without control or bidirectional characters."""
     source = models.CharField(max_length=16, choices=Source)
     location = models.CharField(max_length=500)
-    """Repository id, absolute path or bundled name."""
+    """Repository id, absolute path, bundled name or URL."""
     revision = models.CharField(max_length=64, blank=True)
     """40-hex commit of a Hub model."""
     runtime = models.CharField(max_length=64)
@@ -44,10 +74,31 @@ class LanguageModel(models.Model):
     architecture = models.CharField(max_length=100, blank=True)
     parameters = models.BigIntegerField(null=True, blank=True)
     size_bytes = models.BigIntegerField(null=True, blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="models"
+    )
+    """Whose endpoint it is: nobody else may have it called. Other models belong to nobody."""
+    key = models.ForeignKey(
+        EndpointKey, models.SET_NULL, null=True, blank=True, related_name="models"
+    )
+    """What the endpoint is called with; null once it was deleted."""
+    keyed = models.BooleanField(default=False, db_default=False)
+    """The endpoint is called with a key; without one it is not called."""
+    capabilities = models.JSONField(null=True, blank=True)
+    """What its runtime was found to be able to do; null before it first ran."""
+    context_window = models.PositiveIntegerField(null=True, blank=True)
+    """Tokens that prompt and completion may have together, as found when it ran."""
+    probed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering: ClassVar = ["label", "id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="model_endpoint_has_owner",
+                condition=~models.Q(source="endpoint") | models.Q(owner__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.label
@@ -97,6 +148,10 @@ class EvaluatorVersion(models.Model):
     information = models.CharField(max_length=24, default="intrinsic")
     requires = models.JSONField(default=list)
     """Capabilities that the runtime must have."""
+    modes = models.JSONField(default=list, db_default=[])
+    """Modes of tasks that it works on."""
+    roles = models.JSONField(default=list, db_default=[])
+    """Roles beside the actor's that another model may play."""
     metrics = models.JSONField(default=list)
     installed = models.BooleanField(default=True)
     problem = models.TextField(blank=True)

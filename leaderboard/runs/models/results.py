@@ -128,6 +128,8 @@ class AnswerState(models.Model):
     changed = models.BooleanField(default=False)
     scores = models.JSONField(default=dict)
     extractions = models.JSONField(default=dict)
+    likelihoods = models.JSONField(default=list, db_default=[])
+    """Of every choice, in likelihood mode: `[{"text", "logprob", "tokens", "greedy"}, …]`."""
 
     class Meta:
         ordering: ClassVar = ["idx"]
@@ -161,15 +163,22 @@ class Judgement(models.Model):
 
 
 class Generation(models.Model):
-    """A completion that every method may share; the key never holds evaluator or run."""
+    """A runtime's answer that every method may share; the key never holds evaluator or run."""
 
     key = models.CharField(max_length=64, primary_key=True)
     fingerprint = models.CharField(max_length=64, db_index=True)
-    """Identity of the model that wrote it."""
+    """Identity of the model that answered; its rows are served to no other."""
     text = models.TextField(blank=True)
-    finish_reason = models.CharField(max_length=24)
+    finish_reason = models.CharField(max_length=24, blank=True)
+    """Empty for likelihoods."""
     tokens_in = models.PositiveIntegerField()
     tokens_out = models.PositiveIntegerField()
+    logprobs = models.JSONField(default=list, db_default=[])
+    """Of the generated tokens, `[[token, logprob, [[token, logprob], …]], …]`, where asked for."""
+    choices = models.JSONField(null=True)
+    """Likelihoods, `[[text, logprob, tokens, greedy], …]`; null for a completion."""
+    digest = models.CharField(max_length=64, db_default="")
+    """sha256 of the row: one that does not fit is not served but made anew."""
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

@@ -52,6 +52,12 @@ class Submission(models.Model):
     limit = models.PositiveIntegerField(null=True, blank=True)
     """Samples per task; None takes the suite's own limits."""
     seed = models.BigIntegerField(default=0)
+    critic_model = models.ForeignKey(
+        LanguageModel, models.PROTECT, null=True, blank=True, related_name="submissions_as_critic"
+    )
+    """Another model to play the critic, for evaluators that have one; None is the model itself."""
+    replicates = models.PositiveSmallIntegerField(default=1, db_default=1)
+    """Trajectories per question."""
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -73,6 +79,12 @@ class Run(models.Model):
     """All parameters, defaults included."""
     limit = models.PositiveIntegerField(null=True, blank=True)
     seed = models.BigIntegerField(default=0)
+    critic_model = models.ForeignKey(
+        LanguageModel, models.PROTECT, null=True, blank=True, related_name="runs_as_critic"
+    )
+    """Who plays the critic; None is the model itself, or an evaluator without that role."""
+    replicates = models.PositiveSmallIntegerField(default=1, db_default=1)
+    """Trajectories per question: a shard of size n plans n x replicates rows."""
     identity = models.CharField(max_length=64)
     """sha256 of all that makes two runs the same run."""
     retry_of = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
@@ -102,6 +114,9 @@ class Run(models.Model):
                 name="run_completed_has_manifest",
                 condition=~Q(state="COMPLETED") | ~Q(manifest_sha256=""),
             ),
+            models.CheckConstraint(
+                name="run_has_replicates", condition=Q(replicates__gte=1, replicates__lte=64)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -115,7 +130,7 @@ class Shard(models.Model):
     task = models.CharField(max_length=200)
     offset = models.PositiveIntegerField(default=0)
     size = models.PositiveIntegerField(null=True, blank=True)
-    """Planned samples; None until the task was loaded once."""
+    """Planned questions; None until the task was loaded once."""
     state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
     hardware = models.CharField(max_length=32, default="cpu")
     engine_key = models.CharField(max_length=64)
