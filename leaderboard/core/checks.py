@@ -55,7 +55,13 @@ def _is_embedded(root: Path) -> bool:
 def private_files(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Refuse secrets under REDRAFT_VAR that others may read."""
     var = Path(settings.REDRAFT_VAR)
-    secrets = ("secret_key", "admin_password", "postgres/passwords.json", "postgres/url")
+    secrets = (
+        "secret_key",
+        "field_keys",
+        "admin_password",
+        "postgres/passwords.json",
+        "postgres/url",
+    )
     return [
         Error(f"Others may read {path}.", hint=f"chmod 600 {path}", id="redraft.E003")
         for path in (var / name for name in secrets)

@@ -17,10 +17,29 @@ _SECRETS = (
         r"[\"']?\s*[=:]\s*(?P<value>[\"'][^\"']+[\"']|[^\s,;&\"'}]+)"
     ),
 )
+SHORTEST = 6
+"""Characters below which a secret is too common a word to be taken out wherever it stands."""
+
+MOST_CONCEALED = 1000
+"""Secrets that a process remembers in order to take them out."""
+
+_concealed: dict[str, None] = {}
+
+
+def conceal(secret: str) -> None:
+    """Take this very text out of every log line that the process writes from now on."""
+    if len(secret) < SHORTEST:
+        return
+    _concealed.pop(secret, None)
+    _concealed[secret] = None
+    while len(_concealed) > MOST_CONCEALED:
+        del _concealed[next(iter(_concealed))]
 
 
 def redact(text: str) -> str:
     """Return the text with passwords, keys and tokens replaced."""
+    for secret in list(_concealed):
+        text = text.replace(secret, MASK)
     for pattern in _SECRETS:
         text = pattern.sub(_mask, text)
     return text

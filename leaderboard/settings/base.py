@@ -176,6 +176,9 @@ REDRAFT_HEARTBEAT_SECONDS: float
 globals().update(ENV.as_settings())  # these two and every other number of `settings.work`
 REDRAFT_REQUIRE_SANDBOX = ENV.require_sandbox
 REDRAFT_SUBMISSIONS_PER_DAY = ENV.submissions_per_day
+REDRAFT_FIELD_KEYS = ENV.field_keys
+REDRAFT_ENDPOINT_ALLOW = ENV.endpoint_allow
+REDRAFT_ENDPOINT_PORTS = ENV.endpoint_ports
 if ENV.require_sandbox:
     os.environ["REDRAFT_REQUIRE_SANDBOX"] = "1"  # however it was spelled: the library reads it too
 

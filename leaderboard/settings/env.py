@@ -23,6 +23,11 @@ def _split(value: object) -> object:
 
 
 Words = Annotated[list[str], BeforeValidator(_split)]
+Hosts = Annotated[
+    list[Annotated[str, Field(pattern=r"^(?:\[[0-9a-fA-F:.]+\]|[^\s:/@]+):[0-9]{1,5}$")]],
+    BeforeValidator(_split),
+]
+Ports = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_split)]
 
 
 class Environment(Numbers):
@@ -78,6 +83,24 @@ class Environment(Numbers):
         False,
         alias="REDRAFT_REQUIRE_SANDBOX",
         description="1 refuses to run a model without bubblewrap around it; production sets it.",
+    )
+    field_keys: Words = Field(
+        [],
+        alias="REDRAFT_FIELD_KEYS",
+        description="Keys that encrypt what users entrust to the database, separated by commas: "
+        "the first encrypts, all decrypt. `manage.py rotate_keys --new` prints one. The same on "
+        "web and workers. Unset: one is kept under REDRAFT_VAR.",
+    )
+    endpoint_allow: Hosts = Field(
+        [],
+        alias="REDRAFT_ENDPOINT_ALLOW",
+        description="Hosts that endpoints may be on though their addresses are private, each as "
+        "host:port and separated by commas; they may be plain http.",
+    )
+    endpoint_ports: Ports = Field(
+        [443],
+        alias="REDRAFT_ENDPOINT_PORTS",
+        description="Ports that endpoints on public addresses may be on, separated by commas.",
     )
     submissions_per_day: int = Field(
         0,

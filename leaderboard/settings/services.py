@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,11 @@ def embedded_url(var: Path) -> str:
         return ""
 
 
-def kept_secret(path: Path) -> str:
+def _random() -> str:
+    return secrets.token_urlsafe(64)
+
+
+def kept_secret(path: Path, *, make: Callable[[], str] = _random) -> str:
     """Return the random secret kept in a file that only its owner reads, made on first use."""
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -75,7 +80,7 @@ def kept_secret(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(64))
+        file.write(make())
     try:
         os.link(own, path)  # atomic, and never over the secret of a process that was faster
     except FileExistsError:
