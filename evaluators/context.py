@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,13 @@ from typing import Any
 
 from evaluators.errors import BudgetExceeded, EvaluatorError
 from evaluators.model import (
+    Answer,
     ChatRequest,
+    ChoiceLikelihood,
+    Completion,
     Grade,
     Json,
+    LikelihoodRequest,
     Message,
     ModelRole,
     Node,
@@ -22,6 +27,7 @@ from evaluators.model import (
     Reply,
     Sample,
     Sampling,
+    Scores,
 )
 from evaluators.ports import Model, Task
 
@@ -76,9 +82,9 @@ class OracleVerdict:
 class Context:
     """One sample's way to the model. Each call becomes a node of the transcript.
 
-    Evaluators use `generate`, `generate_many`, `extract`, `record` and `oracle`; the engine makes
-    the context and reads `nodes` afterwards. There is no other way to a model, and no way to the
-    gold answer but `oracle`.
+    Evaluators use `generate`, `generate_many`, `likelihood`, `extract`, `record` and `oracle`; the
+    engine makes the context and reads `nodes` afterwards. There is no other way to a model, and no
+    way to the gold answer but `oracle`.
 
     Args:
         sample: What to work on.
@@ -129,6 +135,7 @@ class Context:
         top_p: float | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] | None = None,
+        logprobs: int | None = None,
     ) -> Reply:
         """Ask the model once and return its reply.
 
@@ -143,6 +150,8 @@ class Context:
             agent: Name of the speaker, where several share a role.
             parents: Earlier replies quoted inside a new message; others are found by themselves.
             temperature, top_p, max_tokens, stop: Replace the defaults of the call's kind.
+            logprobs: Alternatives to report for every generated token, 0 for the generated ones
+                alone; needs the capability `token_logprobs`, or `top_logprobs` above 0.
 
         Raises:
             CallRefused: The runtime will never serve this request.
@@ -152,7 +161,7 @@ class Context:
         self._allowance.reserve()
         chat = _without_spent_prefixes(messages)
         wanted = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
-        sampling = self._seeded(chat, wanted, role)
+        sampling = replace(self._seeded(chat, wanted, role), logprobs=logprobs)
         self._record_given(chat)
         slot = self._take_slot()
         completion = await self._model(role).complete(ChatRequest(chat, sampling))
@@ -170,10 +179,16 @@ class Context:
             sampling=sampling,
             usage=completion.usage,
             cached=completion.cached,
-            payload={"prompts": _prompts(chat)} if _prompts(chat) else {},
+            payload=_prompts(chat) | _sum_of_logprobs(completion),
         )
-        prefix = chat[-1].content if chat and chat[-1].role == "assistant" else ""
-        return Reply(completion.text, completion.finish_reason, completion.usage, node.idx, prefix)
+        return Reply(
+            completion.text,
+            completion.finish_reason,
+            completion.usage,
+            node.idx,
+            prefix=chat[-1].content if chat and chat[-1].role == "assistant" else "",
+            logprobs=completion.logprobs,
+        )
 
     async def generate_many(
         self, messages: Sequence[Message], count: int, **options: Any
@@ -188,6 +203,56 @@ class Context:
             calls = [group.create_task(self.generate(messages, **options)) for _ in range(count)]
         return [call.result() for call in calls]
 
+    async def likelihood(
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        *,
+        labels: bool = False,
+        kind: NodeKind = "answer",
+        role: ModelRole = "actor",
+        round: int | None = None,  # noqa: A002 - the field's own term
+        parents: Sequence[Reply | int] = (),
+    ) -> Scores:
+        """Ask how likely each choice is as the model's next words; one call, nothing generated.
+
+        Args:
+            messages: The chat so far; a last message of the assistant is what the choices follow.
+            choices: The texts, exactly as they would stand.
+            labels: Every choice is one token (capability `label_likelihood`); otherwise the
+                log-probabilities of a choice's tokens are summed (capability `echo`).
+            kind, role, round, parents: As in `generate`.
+
+        Raises:
+            CallRefused: The runtime cannot tell, or a label is not one token.
+            RuntimeUnavailable: The runtime is gone; the engine makes the sample again.
+            BudgetExceeded: The sample has used up its calls or tokens.
+        """
+        self._allowance.reserve()
+        chat = _without_spent_prefixes(messages)
+        self._record_given(chat)
+        slot = self._take_slot()
+        request = LikelihoodRequest(chat, tuple(choices), labels)
+        found = await self._model(role).likelihood(request)
+        logprobs = [choice.logprob for choice in found.choices]
+        payload = {"choices": list(choices), "logprobs": logprobs, "labels": labels}
+        node = self._fill(
+            slot,
+            kind=kind,
+            role=role,
+            round=_turns(chat, self.sample) if round is None else round,
+            agent="",
+            parents=_parents(chat, parents),
+            messages=chat,
+            text="",
+            finish_reason=None,
+            sampling=None,
+            usage=found.usage,
+            cached=found.cached,
+            payload=payload | _prompts(chat),
+        )
+        return Scores(found.choices, found.usage, node.idx)
+
     async def extract(self, answer: Reply | str) -> str | None:
         """Return what the task takes the answer to be; None when nothing can be extracted.
 
@@ -196,11 +261,10 @@ class Context:
         text = answer.text if isinstance(answer, Reply) else answer
         return await self._task.extract(self.sample.id, text)
 
-    async def oracle(self, answer: Reply | str) -> OracleVerdict:
+    async def oracle(self, answer: Reply | Answer | str) -> OracleVerdict:
         """Ask gold whether the answer is right. Marks the run as an oracle run for ever."""
         self.used_oracle = True
-        text = answer.text if isinstance(answer, Reply) else answer
-        (grade,) = await self._task.grade(self.sample.id, [text])
+        (grade,) = await self._task.grade(self.sample.id, [gradable(answer)])
         return OracleVerdict(grade, self)
 
     def record(
@@ -292,6 +356,13 @@ class Context:
         return replace(sampling, seed=int.from_bytes(digest[:4]) >> (32 - SEED_BITS))
 
 
+def gradable(answer: Reply | Answer | str) -> str | tuple[ChoiceLikelihood, ...]:
+    """Return what a task grades: the likelihoods where the answer has them, else the text."""
+    if isinstance(answer, Answer) and answer.likelihoods:
+        return answer.likelihoods
+    return answer if isinstance(answer, str) else answer.text
+
+
 def _without_spent_prefixes(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Drop the opening words that a task gave the assistant where the reply to them follows.
 
@@ -312,9 +383,18 @@ def _turns(chat: Sequence[Message], sample: Sample) -> int:
     return sum(m.role == "assistant" and id(m) not in given for m in chat[:-1])
 
 
-def _prompts(chat: Sequence[Message]) -> list[str]:
+def _prompts(chat: Sequence[Message]) -> dict[str, Json]:
     """Return the prompt files that the chat was written with, each with its hash."""
-    return list(dict.fromkeys(message.prompt for message in chat if message.prompt))
+    found = list(dict.fromkeys(message.prompt for message in chat if message.prompt))
+    return {"prompts": found} if found else {}
+
+
+def _sum_of_logprobs(completion: Completion) -> dict[str, Json]:
+    """Return what the transcript keeps of log-probabilities: their sum and count."""
+    if not completion.logprobs:
+        return {}
+    total = math.fsum(token.logprob for token in completion.logprobs)
+    return {"sum_logp": total, "n_tok": len(completion.logprobs)}
 
 
 def _parents(chat: Sequence[Message], named: Sequence[Reply | int]) -> tuple[int, ...]:

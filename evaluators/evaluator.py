@@ -14,10 +14,13 @@ from docstring_parser import Docstring, parse
 from evaluators.context import Context
 from evaluators.errors import BadParameter
 from evaluators.metrics import Metric
-from evaluators.model import Information, Outcome, Sample
+from evaluators.model import CAPABILITIES, Information, ModelRole, Outcome, Sample, TaskMode
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+TEXT_MODES: frozenset[TaskMode] = frozenset({"generate_until", "generative"})
+"""Modes of tasks whose answers are written."""
 
 RESERVED = 2
 """Leading arguments of an evaluator that are not parameters: the context and the sample."""
@@ -43,7 +46,11 @@ class Evaluator:
     information: Information = "intrinsic"
     """What the method may learn beyond the model itself."""
     requires: frozenset[str] = frozenset({"chat"})
-    """Capabilities without which the method cannot run."""
+    """Capabilities without which the method cannot run, of `evaluators.model.CAPABILITIES`."""
+    modes: frozenset[TaskMode] = TEXT_MODES
+    """Modes of tasks that it can work on."""
+    roles: frozenset[ModelRole] = frozenset()
+    """Roles beside the actor's that another model may play."""
 
     @property
     def name(self) -> str:
@@ -121,6 +128,8 @@ def evaluator(
     metrics: Iterable[Metric],
     information: Information = "intrinsic",
     requires: Iterable[str] = ("chat",),
+    modes: Iterable[TaskMode] = TEXT_MODES,
+    roles: Iterable[ModelRole] = (),
 ) -> Callable[[Callable[..., Awaitable[Outcome]]], Evaluator]:
     """Turn an async function `(ctx, sample, *, params) -> Outcome` into an evaluator.
 
@@ -129,14 +138,24 @@ def evaluator(
         information: `oracle` for methods that use gold, `external_feedback` for methods that use
             tools or other models; a method that calls `ctx.oracle` is an oracle whatever it says.
         requires: Capabilities of the runtime, such as `chat` or `token_logprobs`.
+        modes: Task modes that it can work on; `likelihood` for methods that answer with
+            likelihoods of the sample's choices.
+        roles: Roles that it calls besides the actor, such as `critic`; another model may play them.
 
     Raises:
-        TypeError: The function is not async, or its parameters are not keyword-only and annotated.
+        TypeError: The function is not async, its parameters are not keyword-only and annotated, or
+            a capability does not exist.
     """
+    needs = frozenset(requires)
+    if unknown := needs - CAPABILITIES.keys():
+        known = ", ".join(CAPABILITIES)
+        raise TypeError(f"there is no capability {min(unknown)!r}; there are: {known}")
 
     def wrap(function: Callable[..., Awaitable[Outcome]]) -> Evaluator:
         _check_shape(function)
-        return Evaluator(function, tuple(metrics), information, frozenset(requires))
+        return Evaluator(
+            function, tuple(metrics), information, needs, frozenset(modes), frozenset(roles)
+        )
 
     return wrap
 

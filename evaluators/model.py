@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +22,22 @@ FinishReason = Literal["stop", "length", "content_filter"]
 
 SampleStatus = Literal["ok", "unscored", "infra_error"]
 """`ok`: graded. `unscored`: final, no score. `infra_error`: to be made again, never a score."""
+
+TaskMode = Literal["generate_until", "generative", "likelihood"]
+"""How a task is put: as lm-eval asks for text; as lettered options to choose from in writing; or by
+the likelihood of every option. The last two are the two modes of multiple-choice tasks."""
+
+CAPABILITIES: Mapping[str, str] = MappingProxyType({
+    "chat": "conversations of several turns, through the model's own chat template",
+    "prefix": "going on with a given beginning of the assistant's text",
+    "token_logprobs": "log-probabilities of the tokens it generates",
+    "top_logprobs": "log-probabilities of the likeliest alternatives to a generated token",
+    "label_likelihood": "log-probabilities of given labels of one token each as the next token",
+    "echo": "the log-probability of a given text, summed over its tokens",
+    "n": "several completions of one request",
+    "full_vocab_stats": "statistics over the whole vocabulary at every token",
+})  # fmt: skip
+"""What runtimes may be able to do, and what it means; evaluators require it by these names."""
 
 Information = Literal["intrinsic", "external_feedback", "oracle"]
 """What an evaluator may learn beyond the model itself; oracle results stand on their own board."""
@@ -73,6 +90,8 @@ class Sampling:
     """Strings that end the completion and are not part of it."""
     seed: int | None = None
     """Seed of this row alone, whatever else shares its batch; None when greedy."""
+    logprobs: int | None = None
+    """Alternatives to report for every generated token; 0 reports the generated ones alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,16 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One generated token with its natural log-probability."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+    """The likeliest tokens in its place, likeliest first, as many as were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What a runtime answered."""
 
@@ -102,6 +131,50 @@ class Completion:
     """True when the text was taken from the store or shared with an equal call in flight."""
     seconds: float = 0.0
     """Time spent waiting for the runtime; 0 when cached. Never part of a result's identity."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """One entry per generated token, where the sampling asked for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodRequest:
+    """The question how likely each of several texts is as the assistant's next words."""
+
+    messages: tuple[Message, ...]
+    """The chat; a last message of the assistant is the prefix that the choices follow."""
+    choices: tuple[str, ...]
+    """The texts, exactly as they would stand."""
+    labels: bool = False
+    """Every choice is one token: its probability as the next one is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceLikelihood:
+    """How likely one text is."""
+
+    text: str
+    logprob: float
+    """Natural logarithm, summed over the text's tokens."""
+    tokens: int
+    """How many tokens the text has."""
+    greedy: bool
+    """The text is what greedy decoding would write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihoods:
+    """What a runtime answered to a likelihood request."""
+
+    choices: tuple[ChoiceLikelihood, ...]
+    """In the order asked."""
+    usage: Usage
+    """Tokens scored; nothing is generated."""
+    cached: bool = False
+    seconds: float = 0.0
+    """Time spent waiting for the runtime; 0 when cached. Never part of a result's identity."""
+
+
+Request: TypeAlias = ChatRequest | LikelihoodRequest
+Answered: TypeAlias = Completion | Likelihoods
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +191,8 @@ class Sample:
     """The question alone: what to send when it is put a second time."""
     cluster: str = ""
     """Samples of one cluster are not independent; empty means the sample is its own cluster."""
+    choices: tuple[str, ...] = ()
+    """Options of a multiple-choice question; in likelihood mode the exact continuations."""
     metadata: Mapping[str, Json] = field(default_factory=lambda: MappingProxyType({}))
     """Public facts about the sample, such as its difficulty or category."""
 
@@ -140,6 +215,8 @@ class Reply:
     """Index of its node in the transcript."""
     prefix: str = ""
     """Assistant text that the call continued."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """One entry per generated token, where they were asked for."""
 
     @property
     def message(self) -> Message:
@@ -190,6 +267,36 @@ class Answer:
     text: str
     node: int
     """The node it stands on."""
+    likelihoods: tuple[ChoiceLikelihood, ...] = ()
+    """Of every choice, in the sample's order, where the answer is the choice of a likelihood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The likelihoods of several texts as evaluators see them."""
+
+    choices: tuple[ChoiceLikelihood, ...]
+    """In the order asked."""
+    usage: Usage
+    node: int
+    """Index of its node in the transcript."""
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """The probabilities, normalised over the choices alone."""
+        top = max(choice.logprob for choice in self.choices)
+        weights = [math.exp(choice.logprob - top) for choice in self.choices]
+        return tuple(weight / sum(weights) for weight in weights)
+
+    @property
+    def best(self) -> int:
+        """Index of the likeliest choice; the first of equals."""
+        return max(range(len(self.choices)), key=lambda index: self.choices[index].logprob)
+
+    def answer(self, index: int | None = None) -> Answer:
+        """Return a choice as an answer, by default the likeliest."""
+        chosen = self.choices[self.best if index is None else index]
+        return Answer(chosen.text, self.node, self.choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +353,8 @@ class AnswerState:
     grade: Grade
     changed: bool = False
     """The answer differs from the one before it, by the task's equivalence."""
+    likelihoods: tuple[ChoiceLikelihood, ...] = ()
+    """What the answer was graded from, in likelihood mode."""
 
 
 @dataclass(frozen=True, slots=True)

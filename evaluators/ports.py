@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evaluators.model import ChatRequest, Completion, Grade, Json, Sample, SampleResult, Sampling
+from evaluators.model import (
+    Answered,
+    ChatRequest,
+    ChoiceLikelihood,
+    Completion,
+    Grade,
+    Json,
+    LikelihoodRequest,
+    Likelihoods,
+    Request,
+    Sample,
+    SampleResult,
+    Sampling,
+    TaskMode,
+)
 
 
 class Model(Protocol):
@@ -32,6 +46,15 @@ class Model(Protocol):
 
         Raises:
             CallRefused: The runtime will never serve this request (too long for the context, say).
+            RuntimeUnavailable: The runtime is dead or broken; try the sample again later.
+        """
+        ...
+
+    async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
+        """Tell how likely each choice is as the next text.
+
+        Raises:
+            CallRefused: The runtime cannot tell, or a label is not one token.
             RuntimeUnavailable: The runtime is dead or broken; try the sample again later.
         """
         ...
@@ -62,6 +85,8 @@ class TaskInfo:
     """All filters that the task grades with, the primary one among them."""
     config: Json
     """lm-eval's own dump of the configuration, for its result files."""
+    mode: TaskMode = "generate_until"
+    """How its questions are put and its answers scored."""
 
 
 class Task(Protocol):
@@ -76,8 +101,10 @@ class Task(Protocol):
         """Return the first `limit` samples in the task's order, or all."""
         ...
 
-    async def grade(self, sample_id: str, texts: Sequence[str]) -> Sequence[Grade]:
-        """Grade each text as an answer to the sample.
+    async def grade(
+        self, sample_id: str, answers: Sequence[str | Sequence[ChoiceLikelihood]]
+    ) -> Sequence[Grade]:
+        """Grade each text, or the likelihoods of the choices, as an answer to the sample.
 
         Raises:
             GradeError: The task's own code failed on one of them.
@@ -90,14 +117,14 @@ class Task(Protocol):
 
 
 class Store(Protocol):
-    """Keeps completions by key, so that equal calls are made once."""
+    """Keeps what runtimes answered by key, so that equal calls are made once."""
 
-    async def get(self, key: str) -> Completion | None:
-        """Return the stored completion, or None."""
+    async def get(self, key: str) -> Answered | None:
+        """Return what is stored, or None."""
         ...
 
-    async def put(self, key: str, request: ChatRequest, completion: Completion) -> Completion:
-        """Store a completion and return the one that counts: the first that was stored."""
+    async def put(self, key: str, request: Request, answered: Answered) -> Answered:
+        """Store an answer and return the one that counts: the first that was stored."""
         ...
 
 

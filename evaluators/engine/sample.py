@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from evaluators.answers import same_answer
-from evaluators.context import Context, require_outcome
+from evaluators.context import Context, gradable, require_outcome
 from evaluators.errors import (
     BudgetExceeded,
     EvaluatorError,
@@ -95,11 +95,10 @@ async def work_on(
 async def _grade(
     context: Context, task: Task, answers: Sequence[Reply | Answer]
 ) -> tuple[AnswerState, ...]:
-    texts = [answer.text for answer in answers]
-    grades = await task.grade(context.sample.id, texts)
-    if len(grades) != len(texts):
+    grades = await task.grade(context.sample.id, [gradable(answer) for answer in answers])
+    if len(grades) != len(answers):
         raise GradeError(
-            task=context.sample.task, reason=f"{len(grades)} grades for {len(texts)} answers"
+            task=context.sample.task, reason=f"{len(grades)} grades for {len(answers)} answers"
         )
     finishes = {node.idx: node.finish_reason for node in context.nodes}
     states: list[AnswerState] = []
@@ -113,6 +112,7 @@ async def _grade(
                 grade=grade,
                 changed=previous is not None
                 and not same_answer(previous.extracted, grade.extracted),
+                likelihoods=answer.likelihoods if isinstance(answer, Answer) else (),
             )
         )
         previous = grade

@@ -9,41 +9,51 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from evaluators.model import ChatRequest, Completion
+from evaluators.model import (
+    Answered,
+    ChatRequest,
+    Completion,
+    LikelihoodRequest,
+    Likelihoods,
+    Request,
+)
 
 if TYPE_CHECKING:
     from evaluators.ports import Model, Store
 
 
-def call_key(fingerprint: str, request: ChatRequest) -> str:
+def call_key(fingerprint: str, request: Request) -> str:
     """Return the identity of a call: model, messages, sampling and seed, as sha256 hex.
 
     Never holds the evaluator or the run. The seed of a sampled call carries its occurrence within
     the trajectory, so two draws from one prompt are two calls.
     """
-    call = {
+    call: dict[str, object] = {
         "model": fingerprint,
         "messages": [message.wire() for message in request.messages],
-        "sampling": asdict(request.sampling),
     }
+    if isinstance(request, ChatRequest):
+        call["sampling"] = asdict(request.sampling)
+    else:
+        call |= {"choices": request.choices, "labels": request.labels}
     text = json.dumps(call, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class MemoryStore:
-    """Keeps completions for the life of a process."""
+    """Keeps what runtimes answered for the life of a process."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, Completion] = {}
+        self._rows: dict[str, Answered] = {}
 
-    async def get(self, key: str) -> Completion | None:
-        """Return the stored completion, or None."""
+    async def get(self, key: str) -> Answered | None:
+        """Return what is stored, or None."""
         return self._rows.get(key)
 
-    async def put(self, key: str, request: ChatRequest, completion: Completion) -> Completion:
-        """Store a completion unless there is one, and return the one that counts."""
+    async def put(self, key: str, request: Request, answered: Answered) -> Answered:
+        """Store an answer unless there is one, and return the one that counts."""
         del request
-        return self._rows.setdefault(key, completion)
+        return self._rows.setdefault(key, answered)
 
 
 class SharedModel:
@@ -58,7 +68,7 @@ class SharedModel:
         self._model = model
         self._store: Store = MemoryStore() if store is None else store
         self._bound = asyncio.Semaphore(in_flight)
-        self._flying: dict[str, asyncio.Task[Completion]] = {}
+        self._flying: dict[str, asyncio.Task[Answered]] = {}
         self._waiting: dict[str, int] = {}
 
     @property
@@ -83,6 +93,22 @@ class SharedModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is gone.
         """
+        answered = await self._answer(request)
+        assert isinstance(answered, Completion)  # noqa: S101 - keys of the two kinds differ
+        return answered
+
+    async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
+        """Tell likelihoods from the store, from an equal call in flight, or from the model.
+
+        Raises:
+            CallRefused: The runtime cannot tell.
+            RuntimeUnavailable: The runtime is gone.
+        """
+        answered = await self._answer(request)
+        assert isinstance(answered, Likelihoods)  # noqa: S101 - keys of the two kinds differ
+        return answered
+
+    async def _answer(self, request: Request) -> Answered:
         key = call_key(self.fingerprint, request)
         flight = self._flying.get(key)
         shared = flight is not None
@@ -90,10 +116,10 @@ class SharedModel:
             flight = asyncio.create_task(self._look_up_or_call(key, request))
             self._flying[key] = flight
             flight.add_done_callback(lambda _: self._flying.pop(key, None))
-        completion = await self._wait(key, flight)
-        return replace(completion, cached=True, seconds=0.0) if shared else completion
+        answered = await self._wait(key, flight)
+        return replace(answered, cached=True, seconds=0.0) if shared else answered
 
-    async def _wait(self, key: str, flight: asyncio.Task[Completion]) -> Completion:
+    async def _wait(self, key: str, flight: asyncio.Task[Answered]) -> Answered:
         self._waiting[key] = self._waiting.get(key, 0) + 1
         try:
             return await asyncio.shield(flight)
@@ -103,18 +129,23 @@ class SharedModel:
                 del self._waiting[key]
                 await _abandon(flight)
 
-    async def _look_up_or_call(self, key: str, request: ChatRequest) -> Completion:
+    async def _look_up_or_call(self, key: str, request: Request) -> Answered:
         stored = await self._store.get(key)
         if stored is not None:
             return replace(stored, cached=True, seconds=0.0)
         async with self._bound:
-            made = await self._model.complete(request)
+            made = await self._call(request)
         # The stored text counts: another process may have been first with another text.
         kept = await self._store.put(key, request, made)
         return kept if kept is made else replace(kept, cached=True, seconds=made.seconds)
 
+    async def _call(self, request: Request) -> Answered:
+        if isinstance(request, ChatRequest):
+            return await self._model.complete(request)
+        return await self._model.likelihood(request)
 
-async def _abandon(flight: asyncio.Task[Completion]) -> None:
+
+async def _abandon(flight: asyncio.Task[Answered]) -> None:
     """Cancel a call that nobody waits for any more, and see it off."""
     if flight.done():
         return

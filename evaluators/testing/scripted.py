@@ -12,8 +12,11 @@ from evaluators.errors import RuntimeUnavailable
 from evaluators.evaluator import Evaluator
 from evaluators.model import (
     ChatRequest,
+    ChoiceLikelihood,
     Completion,
     Grade,
+    LikelihoodRequest,
+    Likelihoods,
     Sample,
     SampleResult,
     Sampling,
@@ -26,7 +29,10 @@ from evaluators.ports import TaskInfo
 MARK = "Answer:"
 """What stands before the final answer in scripted replies; without it the whole reply counts."""
 
-Script = Sequence[str] | Callable[[ChatRequest], str]
+Weigher = Callable[[LikelihoodRequest], Sequence[float]]
+"""Log-likelihoods of a request's choices."""
+
+Script = Sequence[str] | Callable[[ChatRequest | LikelihoodRequest], str]
 """Replies in the order of calls, the last one repeated; or a function of the request."""
 
 
@@ -38,15 +44,18 @@ class ScriptedModel:
         capabilities: What it claims to be able to do.
         delay: Seconds that every call takes.
         fail_after: Calls that succeed before it behaves like a dead runtime; None is never.
+        weigh: Log-likelihoods of the choices of a request; by default the scripted reply is sure
+            and all other choices have e⁻⁹ each.
     """
 
     def __init__(
         self,
         script: Script,
         *,
-        capabilities: Sequence[str] = ("chat", "prefix"),
+        capabilities: Sequence[str] = ("chat", "prefix", "echo", "label_likelihood"),
         delay: float = 0.0,
         fail_after: int | None = None,
+        weigh: Weigher | None = None,
     ) -> None:
         self._script = script
         self._delay = delay
@@ -54,7 +63,8 @@ class ScriptedModel:
         self.fingerprint = "scripted"
         self.capabilities = frozenset(capabilities)
         self.context_window = 1 << 20
-        self.requests: list[ChatRequest] = []
+        self.requests: list[ChatRequest | LikelihoodRequest] = []
+        self._weigh = weigh
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Reply from the script; tokens are counted as words.
@@ -62,16 +72,36 @@ class ScriptedModel:
         Raises:
             RuntimeUnavailable: `fail_after` calls were made.
         """
+        text = await self._turn(request)
+        return Completion(text, "stop", Usage(_words(request), len(text.split())))
+
+    async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
+        """Weigh the choices; tokens are counted as words.
+
+        Raises:
+            RuntimeUnavailable: `fail_after` calls were made.
+        """
+        likely = await self._turn(request)
+        weights = (
+            [0.0 if choice.strip() == likely.strip() else -9.0 for choice in request.choices]
+            if self._weigh is None
+            else self._weigh(request)
+        )
+        choices = tuple(
+            ChoiceLikelihood(text, weight, max(1, len(text.split())), weight == max(weights))
+            for text, weight in zip(request.choices, weights, strict=True)
+        )
+        return Likelihoods(choices, Usage(_words(request), 0))
+
+    async def _turn(self, request: ChatRequest | LikelihoodRequest) -> str:
         if self._fail_after is not None and len(self.requests) >= self._fail_after:
             raise RuntimeUnavailable(reason="the scripted runtime has died")
         turn = len(self.requests)
         self.requests.append(request)
         await asyncio.sleep(self._delay)
-        text = self._reply(request, turn)
-        asked = sum(len(message.content.split()) for message in request.messages)
-        return Completion(text, "stop", Usage(asked, len(text.split())))
+        return self._reply(request, turn)
 
-    def _reply(self, request: ChatRequest, turn: int) -> str:
+    def _reply(self, request: ChatRequest | LikelihoodRequest, turn: int) -> str:
         if callable(self._script):
             return self._script(request)
         return self._script[min(turn, len(self._script) - 1)]
@@ -113,10 +143,15 @@ class ScriptedTask:
         question = user(f"What is the answer to question {sample_id}?")
         return Sample(sample_id, "scripted", (system("Answer briefly."), question), (question,))
 
-    async def grade(self, sample_id: str, texts: Sequence[str]) -> Sequence[Grade]:
-        """Grade by comparing what stands after the last `Answer:` with gold."""
+    async def grade(
+        self, sample_id: str, answers: Sequence[str | Sequence[ChoiceLikelihood]]
+    ) -> Sequence[Grade]:
+        """Grade by comparing what stands after the last `Answer:` with gold.
+
+        Of likelihoods, the likeliest choice is the answer.
+        """
         gold = self._gold[sample_id]
-        return [_grade(text, gold) for text in texts]
+        return [_grade(_text(answer), gold) for answer in answers]
 
     async def extract(self, sample_id: str, text: str) -> str | None:
         """Return what stands after the last `Answer:`; None when it is blank."""
@@ -158,6 +193,16 @@ async def play(
         limits=Limits(sample_seconds=30),
     )
     return results[0]
+
+
+def _words(request: ChatRequest | LikelihoodRequest) -> int:
+    return sum(len(message.content.split()) for message in request.messages)
+
+
+def _text(answer: str | Sequence[ChoiceLikelihood]) -> str:
+    if isinstance(answer, str):
+        return answer
+    return max(answer, key=lambda choice: choice.logprob).text
 
 
 def _extract(text: str) -> str | None:
