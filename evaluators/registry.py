@@ -55,6 +55,10 @@ class EvaluatorCard:
     schema: Mapping[str, Any] = field(default_factory=dict)
     information: str = "intrinsic"
     requires: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    """Modes of tasks that it works on."""
+    roles: tuple[str, ...] = ()
+    """Roles beside the actor's that another model may play."""
     metrics: tuple[str, ...] = ()
     problem: str = ""
 
@@ -127,6 +131,8 @@ def describe_evaluator(name: str) -> EvaluatorCard:
         schema=evaluator.schema(),
         information=evaluator.information,
         requires=tuple(sorted(evaluator.requires)),
+        modes=tuple(sorted(evaluator.modes)),
+        roles=tuple(sorted(evaluator.roles)),
         metrics=tuple(metric.name for metric in evaluator.metrics),
     )
 
@@ -158,9 +164,8 @@ def inspect_evaluator(name: str) -> EvaluatorCard:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return _problem(point, last)
     found = json.loads(lines[-1])
-    return EvaluatorCard(
-        **{**found, "requires": tuple(found["requires"]), "metrics": tuple(found["metrics"])}
-    )
+    lists = {name: tuple(found[name]) for name in ("requires", "modes", "roles", "metrics")}
+    return EvaluatorCard(**{**found, **lists})
 
 
 def _problem(point: EntryPoint, reason: str) -> EvaluatorCard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,25 @@ from evaluators.runtimes import ModelSpec, Preflight, bundled_models, preflight
 from evaluators.runtimes.spec import stable_json
 from evaluators.tasks import Suite as InstalledSuite
 from evaluators.tasks import list_suites, load_suite
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.accounts.models import User
+from leaderboard.catalog.endpoints import Endpoint, read_endpoint
+from leaderboard.catalog.keys import LONGEST, store_key
+from leaderboard.catalog.models import EndpointKey, EvaluatorVersion, LanguageModel, Suite
 
 AT_ONCE = 2
 """Plugins that are inspected at a time, each in a process of its own."""
+
+ENDPOINT = "endpoint"
+"""Name of the runtime that calls somebody's URL."""
+
+MOST_CONCURRENT = 256
+"""Calls in flight that an endpoint may be asked for."""
+
+_SECRET_ARGS = frozenset(
+    {"api_key", "key", "token", "hf_token", "auth_token", "use_auth_token", "access_token", "secret"}
+    | {"password", "authorization", "headers", "header"}
+)
+"""Arguments that would make a secret public."""
 
 _CARD_FIELDS = ("target", "summary", "description", "schema", "information", "problem")
 _WEIGHTS_KEY = "pretrained"
@@ -85,6 +100,8 @@ def _record(card: EvaluatorCard) -> EvaluatorVersion:
         "schema": dict(card.schema),
         "summary": card.summary[:500],
         "requires": list(card.requires),
+        "modes": list(card.modes),
+        "roles": list(card.roles),
         "metrics": list(card.metrics),
         "installed": True,
         "last_seen": Now(),
@@ -162,6 +179,7 @@ def register_model(
         NotInstalled: There is no such runtime.
     """
     _check_source(source, location, batch_size)
+    _check_public(args or {}, refuse=partial(BadModel, model=location))
     given = _arguments(source, location, revision, given=args or {})
     spec = ModelSpec(runtime, model_class, given, batch_size)
     seen = preflight(spec)
@@ -187,9 +205,70 @@ def register_model(
     return row
 
 
-def engine_key(spec: ModelSpec) -> str:
+def register_endpoint(
+    *,
+    user: User,
+    url: str,
+    name: str,
+    secret: str = "",
+    concurrency: int = 8,
+    args: Mapping[str, Any] | None = None,
+) -> LanguageModel:
+    """Check an endpoint as far as can be told without calling it, and record it for its owner.
+
+    Args:
+        user: Whose endpoint and key it is; nobody else may have it called.
+        url: What calls begin with, such as `https://host/v1`.
+        name: What the endpoint calls the model.
+        secret: Its key; empty takes the one that the owner has stored for this host, if any.
+        concurrency: Most calls in flight.
+        args: Further arguments of the runtime.
+
+    Raises:
+        BadModel: It cannot be used; one line says why, and nothing was stored.
+    """
+    endpoint = read_endpoint(url)
+    _check_endpoint(name, secret, concurrency, given=args or {})
+    given = {**(args or {}), "base_url": endpoint.url, "model": name}
+    spec = ModelSpec(ENDPOINT, ENDPOINT, given, concurrency)
+    preflight(spec)
+    with transaction.atomic():
+        if secret:
+            key: EndpointKey | None = store_key(user=user, origin=endpoint.origin, secret=secret)
+        else:
+            key = EndpointKey.objects.filter(user=user, origin=endpoint.origin).first()
+        row, _ = LanguageModel.objects.update_or_create(
+            engine_key=engine_key(spec, owner=user.pk, keyed=key is not None),
+            defaults={"key": key},
+            create_defaults={
+                "key": key,
+                "keyed": key is not None,
+                "owner": user,
+                "label": clean_label(_endpoint_label(name, endpoint)),
+                "source": LanguageModel.Source.ENDPOINT,
+                "location": endpoint.url,
+                "runtime": ENDPOINT,
+                "model_class": ENDPOINT,
+                "args": given,
+                "batch_size": concurrency,
+            },
+        )
+    return row
+
+
+def note_probed(
+    model_id: int, *, capabilities: Collection[str], context_window: int | None
+) -> None:
+    """Remember what a model's runtime was found to be able to do."""
+    LanguageModel.objects.filter(pk=model_id).update(
+        capabilities=sorted(capabilities), context_window=context_window, probed_at=Now()
+    )
+
+
+def engine_key(spec: ModelSpec, **more: object) -> str:
     """Return the sha256 of everything that decides which runtime process serves a model."""
     parts = {"spec": spec.canonical(), "args": dict(spec.args), "batch_size": spec.batch_size}
+    parts |= more
     return hashlib.sha256(stable_json(parts).encode()).hexdigest()
 
 
@@ -202,10 +281,34 @@ def clean_label(label: str) -> str:
     return " ".join(visible.split())[:200]
 
 
+def _check_endpoint(name: str, secret: str, concurrency: int, *, given: Mapping[str, Any]) -> None:
+    refuse = partial(BadModel, model=name[:100] or ENDPOINT)
+    if not name or len(name) > 200 or clean_label(name) != name:
+        raise refuse(reason="give the model's name as the endpoint knows it, on one line")
+    if not 1 <= concurrency <= MOST_CONCURRENT:
+        raise refuse(reason=f"the calls at a time must be from 1 to {MOST_CONCURRENT}")
+    if len(secret) > LONGEST or not (secret.isascii() and secret.isprintable()) or " " in secret:
+        raise refuse(reason="its key holds characters that no key has, or too many of them")
+    _check_public(given, refuse=refuse)
+
+
+def _check_public(given: Mapping[str, Any], *, refuse: Callable[..., BadModel]) -> None:
+    """Refuse arguments that hold a key: arguments are shown and exported."""
+    for name in given:
+        if name.lower() in _SECRET_ARGS:
+            raise refuse(reason=f"the argument {name!r} would be public; a key has its own field")
+
+
+def _endpoint_label(name: str, endpoint: Endpoint) -> str:
+    """Say who serves the model, unless the host's name is an internal one."""
+    return f"{name} ({'private endpoint' if endpoint.private else endpoint.host})"
+
+
 def _check_source(source: str, location: str, batch_size: int) -> None:
     refuse = partial(BadModel, model=location)
-    if source not in LanguageModel.Source.values:
-        raise refuse(reason=f"the source must be one of {', '.join(LanguageModel.Source.values)}")
+    sources = [name for name in LanguageModel.Source.values if name != ENDPOINT]
+    if source not in sources:
+        raise refuse(reason=f"the source must be one of {', '.join(sources)}")
     if not 1 <= batch_size <= 4096:
         raise refuse(reason=f"the batch size must be from 1 to 4096, not {batch_size}")
     if source == LanguageModel.Source.LOCAL and location and not location.startswith("/"):
