@@ -64,6 +64,10 @@ class RuntimeKind:
     """Whether the child has to reach the network."""
     environment: Callable[[ModelSpec], tuple[str, ...]] = field(default=lambda spec: ())
     """Further environment variables that the child may see."""
+    reads: Callable[[ModelSpec], tuple[Path, ...]] = field(default=lambda spec: ())
+    """Folders and files that the confined child must find, wherever they lie."""
+    writes: Callable[[ModelSpec], tuple[Path, ...]] = field(default=lambda spec: ())
+    """Existing folders that the confined child may change, beside that of its socket."""
 
 
 def runtime_names() -> dict[str, str]:

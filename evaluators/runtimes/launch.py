@@ -145,7 +145,12 @@ async def open_runtime(
 
 
 def _confined(kind: RuntimeKind, spec: ModelSpec, socket: Path) -> tuple[list[str], Isolation]:
-    return confine(kind.command(spec, socket), network=kind.network(spec))
+    return confine(
+        kind.command(spec, socket),
+        network=kind.network(spec),
+        writable=[socket.parent, *kind.writes(spec)],
+        readable=kind.reads(spec),
+    )
 
 
 def _private_folder(parent: Path | None) -> Path:

@@ -17,6 +17,7 @@ from evaluators.runtimes.files import Supported, inspect_files
 from evaluators.runtimes.isolation import child_environment
 from evaluators.runtimes.kinds import Preflight, RuntimeKind
 from evaluators.runtimes.spec import PLACEMENT_KEYS, ModelSpec
+from evaluators.runtimes.unpacked import unpacked_home, writable_home
 from evaluators.runtimes.weights import Located, identity, locate
 
 _FILES = frozenset({"hf", "hf-auto", "huggingface"})
@@ -156,6 +157,27 @@ def _identity(spec: ModelSpec) -> Mapping[str, Json]:
     return {"args": args, **identity(found), **others}
 
 
+def _reads(spec: ModelSpec) -> tuple[Path, ...]:
+    """Return the folders of the model and of whatever belongs to it."""
+    if spec.model not in _FILES:
+        return ()
+    others = (spec.args.get(key) for key in ("tokenizer", "peft", "delta"))
+    folders = [locate(str(name)).folder for name in others if name]
+    home = _unpacked_home(spec)
+    return (_located(spec).folder, *folders, *([home] if home else []))
+
+
+def _writes(spec: ModelSpec) -> tuple[Path, ...]:
+    return writable_home(_unpacked_home(spec))
+
+
+def _unpacked_home(spec: ModelSpec) -> Path | None:
+    if spec.model not in _FILES:
+        return None
+    unpacker = f"transformers-{version('transformers')}"
+    return unpacked_home(_located(spec), unpacker=unpacker)
+
+
 def _is_remote(spec: ModelSpec) -> bool:
     return spec.model not in _FILES and any(part in spec.model for part in _REMOTE)
 
@@ -168,5 +190,7 @@ runtime = RuntimeKind(
     identity=_identity,
     network=_is_remote,
     environment=lambda spec: _KEYS if _is_remote(spec) else (),
+    reads=_reads,
+    writes=_writes,
 )
 """What the entry point `lm-eval` offers."""

@@ -10,21 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evaluators.runtimes.cache import cache_dir
-from evaluators.runtimes.weights import sha256_of
-
-LIMIT = 500_000_000
-"""Bytes of a GGUF file above which the disk that unpacked weights take is not worth the seconds."""
+from evaluators.runtimes.unpacked import MODEL, unpacked_home
+from evaluators.runtimes.weights import Located
 
 
 def unpacked_folder(args: dict[str, Any]) -> Path | None:
     """Return where the unpacked form of a small GGUF model is kept, or None for other models."""
-    if not args.get("gguf_file") or args.get("dtype") != "float32":
+    if not args.get("gguf_file") or args.get("dtype") != "float32" or args.get("tokenizer"):
         return None
-    file = Path(args["pretrained"]) / args["gguf_file"]
-    if args.get("tokenizer") or file.stat().st_size > LIMIT:
-        return None
-    return cache_dir() / "unpacked" / f"{sha256_of(file)}-{version('transformers')}"
+    located = Located(Path(args["pretrained"]), args["gguf_file"])
+    home = unpacked_home(located, unpacker=f"transformers-{version('transformers')}")
+    return home / MODEL if home else None
 
 
 def use_unpacked(args: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +38,6 @@ def keep_unpacked(lm: Any, args: dict[str, Any]) -> None:
         return
     # Whatever goes wrong, a full disk or a faster neighbour, costs the copy and never the model.
     with contextlib.suppress(OSError, ValueError, RuntimeError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
         half = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             _plain_copy(lm.model).save_pretrained(half)
