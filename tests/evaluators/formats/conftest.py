@@ -37,8 +37,9 @@ def make_result(
     """Return a graded sample with a call per answer and two filters."""
     question = (user(f"{index} + 1?"),)
     sample = Sample(
-        str(index), task, (system("Add."), *question), question, f"c{index}", {"digits": 1}
-    )
+        str(index), task, (system("Add."), *question), question, f"c{index}",
+        metadata={"digits": 1},
+    )  # fmt: skip
     nodes, answers, chat = [], [], list(sample.messages)
     for turn, right in enumerate(correct):
         text = f"It is {index + 1 if right else 'unclear'}"

@@ -24,6 +24,7 @@ from evaluators.formats.results import (
 )
 from evaluators.model import (
     AnswerState,
+    ChoiceLikelihood,
     Failure,
     Grade,
     Message,
@@ -77,6 +78,7 @@ nodes = st.builds(
     gated_by_gold=st.booleans(),
     payload=mapping,
 )
+likelihoods = st.builds(ChoiceLikelihood, text, number, count, st.booleans())
 grades = st.builds(
     Grade,
     correct=st.booleans(),
@@ -88,10 +90,12 @@ grades = st.builds(
 )
 results = st.builds(
     SampleResult,
-    sample=st.builds(Sample, text, text, messages, messages, text, mapping),
+    sample=st.builds(Sample, text, text, messages, messages, text, few(text), mapping),
     replicate=count,
     status=st.sampled_from(["ok", "unscored", "infra_error"]),
-    answers=few(st.builds(AnswerState, count, text, st.booleans(), grades, st.booleans())),
+    answers=few(
+        st.builds(AnswerState, count, text, st.booleans(), grades, st.booleans(), few(likelihoods))
+    ),
     nodes=few(nodes),
     verdicts=few(
         st.builds(

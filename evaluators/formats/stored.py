@@ -1,0 +1,92 @@
+"""What files say of a finished run, whichever tool wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from evaluators.metrics import Trajectory
+from evaluators.model import Json, SampleResult
+from evaluators.ports import TaskInfo
+from evaluators.tasks.spec import TaskSpec
+
+Origin = Literal["redraft", "lm-eval", "inspect", "every-eval-ever"]
+"""Whose evaluation it was; only our own transcripts hold every call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a result file says of the run as a whole."""
+
+    model: str
+    """The model's name, such as a Hub repository; names the folder."""
+    model_source: str
+    """lm-eval's kind of model or our runtime: `hf`, `vllm`, ..."""
+    evaluator: str
+    evaluator_version: str
+    started: datetime
+    """Aware; files are named after it in local time, as lm-eval does."""
+    model_args: Mapping[str, Json] = field(default_factory=dict)
+    params: Mapping[str, Json] = field(default_factory=dict)
+    """The evaluator's parameters."""
+    model_sha: str = ""
+    model_dtype: str = ""
+    fingerprint: str = ""
+    """The runtime's identity of model, dtype and chat template."""
+    batch_size: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    seconds: float = 0.0
+    """Wall time of the whole run."""
+    chat_template: str | None = None
+    system_instruction: str | None = None
+    git_hash: str | None = None
+    roles: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Models that played other roles than the actor: `critic`, `judge`."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what the evaluation was made with; empty means what is installed now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One evaluator's results of one model, read from files or about to be written."""
+
+    source: Path
+    """The file or folder it was read from."""
+    origin: Origin
+    run: RunInfo
+    tasks: Mapping[str, TaskInfo]
+    """An empty digest means that nobody recorded one."""
+    results: Mapping[str, tuple[SampleResult, ...]]
+    """By task, in the task's order."""
+    specs: Mapping[str, TaskSpec] = field(default_factory=dict)
+    """How each task was opened, as far as is known."""
+    include_paths: tuple[str, ...] = ()
+    """Folders of task YAML that were searched besides the installed ones."""
+
+    @property
+    def label(self) -> str:
+        """The model and what was done with it, in one line."""
+        shown = ", ".join(f"{key}={value}" for key, value in self.run.params.items())
+        return f"{self.run.evaluator}({shown}) of {self.run.model}"
+
+    def trajectories(self, task: str) -> Iterator[Trajectory]:
+        """Yield one task's samples as metrics see them; costs nobody recorded stay unknown."""
+        for result in self.results[task]:
+            trajectory = Trajectory.from_result(result)
+            known = result.status != "ok" or any(node.usage for node in result.nodes)
+            yield trajectory if known else _without_costs(trajectory)
+
+
+def _without_costs(trajectory: Trajectory) -> Trajectory:
+    return replace(
+        trajectory,
+        calls=None,
+        tokens_in=None,
+        tokens_out=None,
+        tokens_computed=None,
+        tokens_first=None,
+    )
