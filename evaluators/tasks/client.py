@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,38 +39,31 @@ async def open_tasks(
         NotInstalled: No task has this name.
         BadTask: A task cannot be evaluated here, or is named twice.
     """
-    process = TaskProcess(_opening(specs, include_paths), load_timeout=load_timeout)
+    process = TaskProcess(
+        _opening(specs, include_paths), load_timeout=load_timeout, judge_timeout=grade_timeout
+    )
     names = ", ".join(spec.name for spec in specs)
     try:
         infos = await _loading(names, process.open()) if specs else []
-        limits = _Limits(grade_timeout, load_timeout)
-        yield {info["name"]: _RemoteTask(_info(info), process, limits) for info in infos}
+        yield {info["name"]: _RemoteTask(_info(info), process, load_timeout) for info in infos}
     finally:
         await process.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """Seconds that a request may take."""
-
-    grade: float
-    load: float
 
 
 class _RemoteTask:
     """One task behind the process."""
 
-    def __init__(self, info: TaskInfo, process: TaskProcess, limits: _Limits) -> None:
+    def __init__(self, info: TaskInfo, process: TaskProcess, load_timeout: float) -> None:
         self._info = info
         self._process = process
-        self._limits = limits
+        self._load_timeout = load_timeout
 
     @property
     def info(self) -> TaskInfo:
         return self._info
 
     async def samples(self, limit: int | None = None) -> Sequence[Sample]:
-        asked = self._process.ask("samples", self._limits.load, task=self._info.name, limit=limit)
+        asked = self._process.ask("samples", self._load_timeout, task=self._info.name, limit=limit)
         rendered = await _loading(self._info.name, asked)
         return [_sample(self._info.name, fields) for fields in rendered]
 
@@ -85,8 +77,8 @@ class _RemoteTask:
 
     async def _judged(self, do: str, sample_id: str, **what: object) -> Any:
         try:
-            return await self._process.ask(
-                do, self._limits.grade, task=self._info.name, index=self._index(sample_id), **what
+            return await self._process.judge(
+                do, task=self._info.name, index=self._index(sample_id), **what
             )
         except (ProcessLost, InputError) as lost:  # it may not be possible to open the tasks again
             raise GradeError(task=self._info.name, reason=str(lost)) from lost

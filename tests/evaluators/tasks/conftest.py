@@ -47,6 +47,8 @@ def moody(doc, results):
     if text == "die":
         print("out of cheese", file=sys.stderr, flush=True)
         os._exit(3)
+    if text == "nap":
+        time.sleep(0.1)
     if text == "nan":
         return {"exact_match": float("nan")}
     if text == "talk":

@@ -121,6 +121,26 @@ class TestGrading:
         results = [task.result() for task in tasks]
         assert results == ["error" if n == 20 else n % 12 == 4 for n in range(40)]
 
+    async def test_many_slow_answers_at_once_are_no_hanging_grader(self, moody: Task) -> None:
+        first = await pid_of(moody)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(moody.grade("4", ["nap"])) for _ in range(20)]
+        assert [grade.score for task in tasks for grade in task.result()] == [0.0] * 20
+        assert await pid_of(moody) == first
+
+    async def test_one_that_kills_the_process_costs_only_itself(self, moody: Task) -> None:
+        async def grade(text: str) -> bool | str:
+            try:
+                (grade,) = await moody.grade("4", [text])
+            except GradeError as error:
+                return str(error.data["reason"])
+            return grade.correct
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(grade(text)) for text in ("5", "6", "die", "5")]
+        died = "the grading process died (exit status 3: out of cheese)"
+        assert [task.result() for task in tasks] == [True, False, died, True]
+
     async def test_a_cancelled_caller_does_not_put_the_replies_out_of_step(
         self, moody: Task
     ) -> None:
