@@ -8,6 +8,7 @@ RedraftError
 │  ├─ BadParameter          an evaluator's parameter is unknown, of the wrong type or out of range
 │  ├─ BadTask               a task cannot be evaluated here
 │  ├─ BadModel              a model cannot be loaded or lacks what is needed
+│  │  └─ OutOfResources     it needs more memory than there is, as it was asked for
 │  └─ BadFile               a file is not what it should be (line number inside)
 ├─ SampleError              one sample failed; the others go on
 │  ├─ CallError             a call to the model failed
@@ -148,6 +149,16 @@ class BadModel(InputError):
     def __str__(self) -> str:
         """Name the model and the reason."""
         return f"Model {self.data['model']!r}: {self.data['reason']}"
+
+
+class OutOfResources(BadModel):
+    """The model, as it was asked for, needs more memory than there is.
+
+    Args (as data): model, reason, kind (device_memory, kv_cache), the numbers that the runtime
+    named (needed and available in bytes, most_tokens that would fit), and ladder (what was tried).
+    """
+
+    id = "out-of-resources"
 
 
 class BadFile(InputError):
