@@ -16,7 +16,7 @@ import evaluators
 from evaluators.errors import RuntimeUnavailable
 from evaluators.runtimes.weights import hub_cache
 
-Isolation = Literal["bwrap", "process_group"]
+Isolation = Literal["bwrap", "process_group", "none"]
 """`bwrap`: a PID namespace of its own, a file system to read, and no network unless it is needed.
 `process_group`: nothing but a session to kill; only for models that the operator trusts."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TypeAlias
 
 from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
 from evaluators.model import Json
+from evaluators.runtimes.connection import Connection
 from evaluators.runtimes.spec import ModelSpec
 
 GROUP = "redraft.runtimes"
@@ -45,6 +48,10 @@ def _no_files(spec: ModelSpec) -> Mapping[str, Json]:
     return {"args": dict(spec.args)}
 
 
+Connect: TypeAlias = Callable[[ModelSpec, str | None], AbstractAsyncContextManager[Connection]]
+"""Takes the model and the key of its endpoint, if it has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeKind:
     """One way of running models; installed packages offer objects of this type."""
@@ -53,9 +60,13 @@ class RuntimeKind:
     """Equal to the name of its entry point."""
     summary: str
     """One line for people."""
-    command: Callable[[ModelSpec, Path], list[str]]
+    command: Callable[[ModelSpec, Path], list[str]] | None = None
     """The command that serves the model on a Unix socket and speaks on standard output as
-    `evaluators.runtimes.server.main` does."""
+    `evaluators.runtimes.server.main` does; None where `connect` is given."""
+    connect: Callable[[ModelSpec, str | None], AbstractAsyncContextManager[Connection]] | None = (
+        None
+    )
+    """Connects to a server that is not ours."""
     check: Callable[[ModelSpec], Preflight] = _label_only
     """Looks at the model without starting it; raises BadModel."""
     identity: Callable[[ModelSpec], Mapping[str, Json]] = _no_files

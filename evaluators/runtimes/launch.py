@@ -13,9 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evaluators.errors import RuntimeUnavailable
-from evaluators.model import ChatRequest, Completion, Json
-from evaluators.runtimes.client import Client
+from evaluators.errors import BadModel, RuntimeUnavailable
+from evaluators.model import ChatRequest, Completion, Json, LikelihoodRequest, Likelihoods
+from evaluators.runtimes.client import Transport
+from evaluators.runtimes.connection import Connection, Life
+from evaluators.runtimes.dialects import Dialect, dialect_of
 from evaluators.runtimes.isolation import Isolation, child_environment, confine
 from evaluators.runtimes.kinds import RuntimeKind, runtime_kind
 from evaluators.runtimes.process import Child
@@ -52,14 +54,16 @@ class ModelInfo:
     """Versions of the libraries that made the text."""
     identity: Mapping[str, Json] = field(default_factory=lambda: MappingProxyType({}))
     """Commit, or names and sha256 of the model's files."""
+    stable: bool = True
+    """False for somebody else's endpoint: what it serves may change without notice."""
 
 
 class RunningModel:
     """A served model; implements `evaluators.ports.Model`."""
 
-    def __init__(self, child: Child, client: Client, *, info: ModelInfo, fingerprint: str) -> None:
-        self._child = child
-        self._client = client
+    def __init__(self, life: Life, dialect: Dialect, *, info: ModelInfo, fingerprint: str) -> None:
+        self._life = life
+        self._dialect = dialect
         self.info = info
         self.fingerprint = fingerprint
 
@@ -74,13 +78,13 @@ class RunningModel:
         return self.info.context_window
 
     @property
-    def pid(self) -> int:
-        """Process id of the child, which leads its process group."""
-        return self._child.pid
+    def pid(self) -> int | None:
+        """Process id of the child, which leads its process group; None for an endpoint."""
+        return self._life.pid
 
     def alive(self) -> bool:
-        """Tell whether the child has not been seen to end."""
-        return self._child.alive()
+        """Tell whether the runtime has not been seen to end."""
+        return self._life.alive()
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Answer one request; cancelling frees the row in the runtime.
@@ -89,15 +93,24 @@ class RunningModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        return await self._client.complete(request, chat="chat" in self.info.capabilities)
+        return await self._dialect.complete(request)
+
+    async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
+        """Tell how likely each choice is as the next text.
+
+        Raises:
+            CallRefused: The runtime cannot tell, or a label is not one token.
+            RuntimeUnavailable: The runtime is dead or broken.
+        """
+        return await self._dialect.likelihood(request)
 
     async def kill(self) -> None:
         """Kill the child and everything in its group, and reap it."""
-        await self._child.kill()
+        await self._life.kill()
 
     async def wait_dead(self) -> int:
-        """Wait until the child has ended; return its exit status, negative for a signal."""
-        return await self._child.wait()
+        """Wait until the runtime has ended; return its exit status, negative for a signal."""
+        return await self._life.wait()
 
 
 @asynccontextmanager
@@ -107,13 +120,15 @@ async def open_runtime(
     log_path: Path | None = None,
     socket_dir: Path | None = None,
     start_timeout: float = START_TIMEOUT,
+    secret: str | None = None,
 ) -> AsyncIterator[RunningModel]:
-    """Run the model in a child process until the block is left.
+    """Run the model in a child process, or connect to its endpoint, until the block is left.
 
     Args:
         log_path: Where the child's own words go; a file that is deleted at the end when None.
         socket_dir: Folder for the private folder of the socket; its path must be short.
         start_timeout: Seconds that loading may take.
+        secret: Key of an endpoint. It goes into request headers and nowhere else.
 
     Raises:
         BadModel: The model cannot be served, with the reason in words.
@@ -121,6 +136,10 @@ async def open_runtime(
     """
     kind = runtime_kind(spec.runtime)
     await asyncio.to_thread(kind.check, spec)
+    if kind.connect is not None:
+        async with kind.connect(spec, secret) as connection:
+            yield _running(spec, connection, isolation="none", identity=kind.identity(spec))
+        return
     identity = await asyncio.to_thread(kind.identity, spec)
     folder = _private_folder(socket_dir)
     try:
@@ -129,22 +148,35 @@ async def open_runtime(
         env = child_environment(kind.environment(spec))
         child = await Child.start(command, env=env, log=log_path or folder / "log")
         try:
-            await child.ready(label=spec.label, timeout=start_timeout)
-            client = Client(socket)
+            facts = await child.ready(label=spec.label, timeout=start_timeout)
+            transport = Transport(socket)
             try:
-                facts = await client.health()
-                info = _info(facts, isolation=isolation, identity=identity)
-                fingerprint = _fingerprint(spec, info)
-                yield RunningModel(child, client, info=info, fingerprint=fingerprint)
+                served = Connection(child, dialect_of(facts, transport), facts)
+                yield _running(spec, served, isolation=isolation, identity=identity)
             finally:
-                await client.close()
+                await transport.close()
         finally:
             await child.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _running(
+    spec: ModelSpec,
+    connection: Connection,
+    *,
+    isolation: Isolation,
+    identity: Mapping[str, Json],
+) -> RunningModel:
+    info = _info(connection.facts, isolation=isolation, identity=identity)
+    fingerprint = _fingerprint(spec, info)
+    return RunningModel(connection.life, connection.dialect, info=info, fingerprint=fingerprint)
+
+
 def _confined(kind: RuntimeKind, spec: ModelSpec, socket: Path) -> tuple[list[str], Isolation]:
+    if kind.command is None:
+        reason = f"the runtime {kind.name} says neither how to start nor how to connect"
+        raise BadModel(model=spec.label, reason=reason)
     return confine(
         kind.command(spec, socket),
         network=kind.network(spec),
@@ -181,6 +213,7 @@ def _info(
         exact_usage=facts["exact_usage"],
         versions=facts["versions"],
         identity=identity,
+        stable=facts.get("stable", True),
     )
 
 

@@ -8,12 +8,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from aiohttp import web
 
+from evaluators.model import Json
 from evaluators.runtimes.server.app import make_app
 from evaluators.runtimes.server.protocol import Answerer
 
@@ -56,7 +57,7 @@ async def _serve(model: Answerer, socket: Path, control: int) -> None:
     await web.UnixSite(runner, str(socket)).start()
     # Only we may call: the folder is private as well.
     socket.chmod(0o600)  # noqa: ASYNC240 - one call, before anybody is served
-    _say(control, {"event": "ready"})
+    _say(control, {"event": "ready", "facts": model.facts.wire()})
     await asyncio.Event().wait()
 
 
@@ -79,7 +80,7 @@ def _exit(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _say(control: int, event: dict[str, str]) -> None:
+def _say(control: int, event: Mapping[str, Json]) -> None:
     os.write(control, (json.dumps(event) + "\n").encode())
 
 
