@@ -121,6 +121,7 @@ async def open_runtime(
     socket_dir: Path | None = None,
     start_timeout: float = START_TIMEOUT,
     secret: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RunningModel]:
     """Run the model in a child process, or connect to its endpoint, until the block is left.
 
@@ -129,6 +130,7 @@ async def open_runtime(
         socket_dir: Folder for the private folder of the socket; its path must be short.
         start_timeout: Seconds that loading may take.
         secret: Key of an endpoint. It goes into request headers and nowhere else.
+        environment: Variables of the child beside those it inherits: the GPUs it may see, say.
 
     Raises:
         BadModel: The model cannot be served, with the reason in words.
@@ -145,7 +147,7 @@ async def open_runtime(
     try:
         socket = folder / "s"
         command, isolation = await asyncio.to_thread(_confined, kind, spec, socket)
-        env = child_environment(kind.environment(spec))
+        env = {**child_environment(kind.environment(spec)), **(environment or {})}
         child = await Child.start(command, env=env, log=log_path or folder / "log")
         try:
             facts = await child.ready(label=spec.label, timeout=start_timeout)
