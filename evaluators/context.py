@@ -161,7 +161,9 @@ class Context:
         self._allowance.reserve()
         chat = _without_spent_prefixes(messages)
         wanted = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
-        sampling = replace(self._seeded(chat, wanted, role), logprobs=logprobs)
+        sampling = self._seeded(chat, wanted, role)
+        if logprobs is not None:
+            sampling = replace(sampling, logprobs=logprobs)
         self._record_given(chat)
         slot = self._take_slot()
         completion = await self._model(role).complete(ChatRequest(chat, sampling))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from evaluators.model import (
@@ -16,10 +16,14 @@ from evaluators.model import (
     LikelihoodRequest,
     Likelihoods,
     Request,
+    Sampling,
 )
 
 if TYPE_CHECKING:
     from evaluators.ports import Model, Store
+
+
+_SAMPLING = tuple(field.name for field in fields(Sampling))
 
 
 def call_key(fingerprint: str, request: Request) -> str:
@@ -33,7 +37,8 @@ def call_key(fingerprint: str, request: Request) -> str:
         "messages": [message.wire() for message in request.messages],
     }
     if isinstance(request, ChatRequest):
-        call["sampling"] = asdict(request.sampling)
+        # Not asdict: its deep copies were a quarter of what the engine spends on a sample.
+        call["sampling"] = {name: getattr(request.sampling, name) for name in _SAMPLING}
     else:
         call |= {"choices": request.choices, "labels": request.labels}
     text = json.dumps(call, sort_keys=True, separators=(",", ":"))
