@@ -12,6 +12,7 @@ from typing import TypeAlias
 from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
 from evaluators.model import Json
 from evaluators.runtimes.connection import Connection
+from evaluators.runtimes.endpoint.guard import EgressPolicy
 from evaluators.runtimes.spec import ModelSpec
 
 GROUP = "redraft.runtimes"
@@ -48,8 +49,10 @@ def _no_files(spec: ModelSpec) -> Mapping[str, Json]:
     return {"args": dict(spec.args)}
 
 
-Connect: TypeAlias = Callable[[ModelSpec, str | None], AbstractAsyncContextManager[Connection]]
-"""Takes the model and the key of its endpoint, if it has one."""
+Connect: TypeAlias = Callable[
+    [ModelSpec, str | None, EgressPolicy], AbstractAsyncContextManager[Connection]
+]
+"""Takes the model, the key of its endpoint, if it has one, and what may be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,7 @@ class RuntimeKind:
     command: Callable[[ModelSpec, Path], list[str]] | None = None
     """The command that serves the model on a Unix socket and speaks on standard output as
     `evaluators.runtimes.server.main` does; None where `connect` is given."""
-    connect: Callable[[ModelSpec, str | None], AbstractAsyncContextManager[Connection]] | None = (
-        None
-    )
+    connect: Connect | None = None
     """Connects to a server that is not ours."""
     check: Callable[[ModelSpec], Preflight] = _label_only
     """Looks at the model without starting it; raises BadModel."""

@@ -18,6 +18,7 @@ from evaluators.model import ChatRequest, Completion, Json, LikelihoodRequest, L
 from evaluators.runtimes.client import Transport
 from evaluators.runtimes.connection import Connection, Life
 from evaluators.runtimes.dialects import Dialect, dialect_of
+from evaluators.runtimes.endpoint.guard import EgressPolicy
 from evaluators.runtimes.isolation import Isolation, child_environment, confine
 from evaluators.runtimes.kinds import RuntimeKind, runtime_kind
 from evaluators.runtimes.process import Child
@@ -56,6 +57,8 @@ class ModelInfo:
     """Commit, or names and sha256 of the model's files."""
     stable: bool = True
     """False for somebody else's endpoint: what it serves may change without notice."""
+    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why capabilities are lacking, by their names, where something was tried in vain."""
 
 
 class RunningModel:
@@ -121,6 +124,7 @@ async def open_runtime(
     socket_dir: Path | None = None,
     start_timeout: float = START_TIMEOUT,
     secret: str | None = None,
+    policy: EgressPolicy | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RunningModel]:
     """Run the model in a child process, or connect to its endpoint, until the block is left.
@@ -130,6 +134,7 @@ async def open_runtime(
         socket_dir: Folder for the private folder of the socket; its path must be short.
         start_timeout: Seconds that loading may take.
         secret: Key of an endpoint. It goes into request headers and nowhere else.
+        policy: What an endpoint may be; public addresses over https when None.
         environment: Variables of the child beside those it inherits: the GPUs it may see, say.
 
     Raises:
@@ -139,7 +144,8 @@ async def open_runtime(
     kind = runtime_kind(spec.runtime)
     await asyncio.to_thread(kind.check, spec)
     if kind.connect is not None:
-        async with kind.connect(spec, secret) as connection:
+        allowed = policy or EgressPolicy.guarded()
+        async with kind.connect(spec, secret, allowed) as connection:
             yield _running(spec, connection, isolation="none", identity=kind.identity(spec))
         return
     identity = await asyncio.to_thread(kind.identity, spec)
@@ -216,6 +222,7 @@ def _info(
         versions=facts["versions"],
         identity=identity,
         stable=facts.get("stable", True),
+        notes=facts.get("notes", {}),
     )
 
 
