@@ -6,14 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
+from evaluators import entry_points
+from evaluators.errors import AmbiguousName, BrokenPlugin
 from evaluators.evaluator import Evaluator
 
 GROUPS = {
@@ -65,30 +65,10 @@ class EvaluatorCard:
 
 def installed(kind: str = "evaluator") -> list[Installed]:
     """List what is installed of a kind, by name, without importing any of it."""
-    return sorted(
-        (_describe(kind, point) for point in _points(kind)),
-        key=lambda entry: (entry.name, entry.distribution),
-    )
-
-
-def load(kind: str, name: str) -> object:
-    """Import the named object.
-
-    Raises:
-        NotInstalled: Nothing has that name.
-        AmbiguousName: Two distributions offer it.
-        BrokenPlugin: Importing it failed.
-    """
-    point = _one(kind, name)
-    try:
-        return point.load()
-    except Exception as error:
-        raise BrokenPlugin(
-            kind=kind,
-            name=name,
-            distribution=_distribution(point),
-            reason=f"{type(error).__name__}: {error}",
-        ) from error
+    return [
+        Installed(kind, p.name, p.value, entry_points.distribution(p), entry_points.version(p))
+        for p in entry_points.offered(GROUPS[kind])
+    ]
 
 
 def load_evaluator(name: str) -> Evaluator:
@@ -99,17 +79,7 @@ def load_evaluator(name: str) -> Evaluator:
         AmbiguousName: Two distributions offer it.
         BrokenPlugin: It cannot be imported, is no evaluator, or goes by another name.
     """
-    thing = load("evaluator", name)
-    problem = ""
-    if not isinstance(thing, Evaluator):
-        problem = f"the entry point leads to a {type(thing).__name__}, not to an evaluator"
-    elif thing.name != name:
-        problem = f"the entry point is called {name!r} but the function {thing.name!r}"
-    if problem:
-        distribution = _distribution(_one("evaluator", name))
-        raise BrokenPlugin(kind="evaluator", name=name, distribution=distribution, reason=problem)
-    assert isinstance(thing, Evaluator)  # noqa: S101 - narrows the type for the checker
-    return thing
+    return _load(_point(name))
 
 
 def describe_evaluator(name: str) -> EvaluatorCard:
@@ -118,13 +88,13 @@ def describe_evaluator(name: str) -> EvaluatorCard:
     Raises:
         NotInstalled, AmbiguousName, BrokenPlugin: As `load_evaluator`.
     """
-    evaluator = load_evaluator(name)
-    point = _one("evaluator", name)
+    point = _point(name)
+    evaluator = _load(point)
     return EvaluatorCard(
         name=name,
         target=point.value,
-        distribution=_distribution(point),
-        version=_version(point),
+        distribution=entry_points.distribution(point),
+        version=entry_points.version(point),
         digest=_digest(evaluator),
         summary=evaluator.summary,
         description=evaluator.description,
@@ -146,7 +116,7 @@ def inspect_evaluator(name: str) -> EvaluatorCard:
         NotInstalled: No evaluator has that name.
     """
     try:
-        point = _one("evaluator", name)
+        point = _point(name)
     except AmbiguousName as error:
         return EvaluatorCard(name, "", "", "", problem=str(error))
     try:
@@ -169,38 +139,23 @@ def inspect_evaluator(name: str) -> EvaluatorCard:
 
 
 def _problem(point: EntryPoint, reason: str) -> EvaluatorCard:
-    return EvaluatorCard(
-        point.name, point.value, _distribution(point), _version(point), problem=reason
-    )
+    owner, version = entry_points.distribution(point), entry_points.version(point)
+    return EvaluatorCard(point.name, point.value, owner, version, problem=reason)
 
 
-def _points(kind: str) -> list[EntryPoint]:
-    return list(entry_points(group=GROUPS[kind]))
+def _point(name: str) -> EntryPoint:
+    return entry_points.find(GROUPS["evaluator"], name, kind="evaluator")
 
 
-def _one(kind: str, name: str) -> EntryPoint:
-    by_name: dict[str, dict[tuple[str, str], EntryPoint]] = defaultdict(dict)
-    for point in _points(kind):
-        by_name[point.name][_distribution(point), point.value] = point
-    if name not in by_name:
-        raise NotInstalled.among(kind, name, by_name)
-    candidates = by_name[name]
-    if len({distribution for distribution, _ in candidates}) > 1:
-        names = sorted(distribution for distribution, _ in candidates)
-        raise AmbiguousName(kind=kind, name=name, distributions=names)
-    return next(iter(candidates.values()))
-
-
-def _describe(kind: str, point: EntryPoint) -> Installed:
-    return Installed(kind, point.name, point.value, _distribution(point), _version(point))
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "unknown"
-
-
-def _version(point: EntryPoint) -> str:
-    return point.dist.version if point.dist else "unknown"
+def _load(point: EntryPoint) -> Evaluator:
+    thing = entry_points.load(point, kind="evaluator")
+    if not isinstance(thing, Evaluator):
+        reason = f"the entry point leads to a {type(thing).__name__}, not to an evaluator"
+    elif thing.name != point.name:
+        reason = f"the entry point is called {point.name!r} but the function {thing.name!r}"
+    else:
+        return thing
+    raise entry_points.broken(point, reason, kind="evaluator")
 
 
 def _digest(evaluator: Evaluator) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.engine import Limits, SharedModel, evaluate
-from evaluators.errors import BadModel, first_error
+from evaluators.errors import BadModel, BadTask, first_error
 from evaluators.evaluator import Evaluator
-from evaluators.model import Sample, SampleResult
+from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task, TaskInfo
-from evaluators.runtimes import ModelInfo, ModelSpec, open_runtime
+from evaluators.runtimes import ModelInfo, ModelSpec, RunningModel, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
 CHAT = "chat"
@@ -47,6 +47,10 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     include_paths: tuple[Path, ...] = ()
     """Further folders of task YAML."""
+    roles: Mapping[ModelRole, ModelSpec] = field(default_factory=dict)
+    """Models that play other roles than the actor's; a role that is not named is the actor's."""
+    replicates: int = 1
+    """Independent trajectories per sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Part:
     method: Method
     task: TaskInfo
     planned: int
-    """Samples that will be worked on."""
+    """Trajectories that will be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Report:
     results: Mapping[tuple[str, str], tuple[SampleResult, ...]]
     """Results in task order by (evaluator, task)."""
     tasks: Mapping[str, TaskInfo]
+    roles: Mapping[ModelRole, ModelInfo] = field(default_factory=dict)
+    """The models that played other roles than the actor's."""
 
 
 class Watcher:
@@ -113,13 +119,44 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
         samples = {
             name: await task.samples(plan.task_limits.get(name)) for name, task in tasks.items()
         }
-        watcher.stage(f"Starting {plan.model.label}")
-        running = await stack.enter_async_context(open_runtime(plan.model))
-        require_capabilities(plan, running.capabilities)
-        found = await _run_parts(plan, tasks, samples, model=running, watcher=watcher)
+        require_modes(plan.methods, [task.info for task in tasks.values()])
+        running = await _start(plan, stack, watcher)
+        require_capabilities(plan, running["actor"].capabilities)
+        found = await _run_parts(plan, tasks, samples, models=running, watcher=watcher)
         watcher.stage("Evaluated; stopping the runtime")
         infos = {name: task.info for name, task in tasks.items()}
-        return Report(running.info, running.fingerprint, found, infos)
+        actor = running.pop("actor")
+        roles = {role: model.info for role, model in running.items()}
+        return Report(actor.info, actor.fingerprint, found, infos, roles)
+
+
+async def _start(
+    plan: Plan, stack: AsyncExitStack, watcher: Watcher
+) -> dict[ModelRole, RunningModel]:
+    """Start one runtime per model, however many roles it plays."""
+    running: dict[ModelSpec, RunningModel] = {}
+    by_role: dict[ModelRole, RunningModel] = {}
+    roles: dict[ModelRole, ModelSpec] = {"actor": plan.model, **plan.roles}
+    for role, spec in roles.items():
+        if spec not in running:
+            watcher.stage(f"Starting {spec.label}")
+            running[spec] = await stack.enter_async_context(open_runtime(spec))
+        by_role[role] = running[spec]
+    return by_role
+
+
+def require_modes(methods: Sequence[Method], tasks: Sequence[TaskInfo]) -> None:
+    """Refuse methods that cannot work on a task as it is put.
+
+    Raises:
+        BadTask: A task's mode is not among a method's; the reason names both.
+    """
+    for method in methods:
+        for task in tasks:
+            if task.mode not in method.evaluator.modes:
+                listed = " and ".join(sorted(method.evaluator.modes))
+                reason = f"it is put as {task.mode}, and {method.name} works on {listed}"
+                raise BadTask(task=task.name, reason=reason)
 
 
 def require_capabilities(plan: Plan, capabilities: frozenset[str]) -> None:
@@ -143,12 +180,12 @@ async def _run_parts(
     tasks: Mapping[str, Task],
     samples: Mapping[str, Sequence[Sample]],
     *,
-    model: Model,
+    models: Mapping[ModelRole, RunningModel],
     watcher: Watcher,
 ) -> dict[tuple[str, str], tuple[SampleResult, ...]]:
-    shared = SharedModel(model, in_flight=max(64, 4 * plan.model.batch_size))
+    shared = _shared(plan, models)
     parts = [
-        Part(method, task.info, len(samples[name]))
+        Part(method, task.info, len(samples[name]) * plan.replicates)
         for method in plan.methods
         for name, task in tasks.items()
     ]
@@ -162,9 +199,10 @@ async def _run_parts(
             part.method.params,
             task=tasks[part.task.name],
             samples=samples[part.task.name],
-            models={"actor": shared},
+            models=shared,
             sink=_sink(part, results, watcher.result),
             seed=plan.seed,
+            replicates=plan.replicates,
             limits=plan.limits,
         )
 
@@ -175,6 +213,15 @@ async def _run_parts(
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
     return {key: _in_order(results, samples[key[1]]) for key, results in found.items()}
+
+
+def _shared(plan: Plan, models: Mapping[ModelRole, RunningModel]) -> dict[ModelRole, Model]:
+    """Share each runtime among all roles and runs, under one bound on its calls in flight."""
+    bound = max(64, 4 * plan.model.batch_size)
+    by_runtime = {
+        model.fingerprint: SharedModel(model, in_flight=bound) for model in models.values()
+    }
+    return {role: by_runtime[model.fingerprint] for role, model in models.items()}
 
 
 def _sink(

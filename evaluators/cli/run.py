@@ -15,8 +15,13 @@ import click
 from evaluators.errors import BadParameter
 
 if TYPE_CHECKING:
+    from evaluators.model import ModelRole
+    from evaluators.runtimes import ModelSpec
     from evaluators.session import Method, Plan, Report
     from evaluators.tasks import TaskSpec
+
+ROLES: tuple[ModelRole, ...] = ("critic", "judge")
+"""Roles that another model may play."""
 
 LM_EVAL = "lm-eval"
 """The runtime of every model name that is not itself a runtime."""
@@ -28,6 +33,10 @@ LM_EVAL = "lm-eval"
 @click.option("--suite", help="A suite, by name or as a TOML file, instead of tasks.")
 @click.option("--model", required=True, help="lm-eval's model name (hf, …) or a runtime (echo, …).")
 @click.option("--model-args", default="", help="k=v,k=v or JSON, as lm-eval takes them.")
+@click.option("--critic", help="Another model for the role of the critic, named like --model.")
+@click.option("--critic-args", default="", help="Arguments of the critic's model.")
+@click.option("--judge", help="Another model for the role of the judge, named like --model.")
+@click.option("--judge-args", default="", help="Arguments of the judge's model.")
 @click.option("--limit", type=click.IntRange(min=1), help="Samples per task.")
 @click.option("--param", "params", multiple=True, help="k=v, or evaluator.k=v; may be repeated.")
 @click.option("--num-fewshot", type=click.IntRange(min=0), help="Few-shot examples per task.")
@@ -41,6 +50,14 @@ LM_EVAL = "lm-eval"
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--in-flight", type=click.IntRange(min=1), help="Samples worked on at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option(
+    "--replicates",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Independent trajectories per sample; needs a temperature above 0 to differ.",
+)
+@click.option("--temperature", type=click.FloatRange(min=0), help="Of answers.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(**options: Any) -> None:
@@ -59,14 +76,12 @@ def run(**options: Any) -> None:
 def _plan(options: dict[str, Any]) -> Plan:
     """Check all that can be checked before anything is started."""
     from evaluators.engine import Limits
-    from evaluators.runtimes import ModelSpec, parse_model_args, preflight, runtime_names
+    from evaluators.runtimes import preflight
     from evaluators.session import Plan, without_chat
 
     methods = _methods(options["evaluators"], options["params"])
-    runtime = options["model"] if options["model"] in runtime_names() else LM_EVAL
-    spec = ModelSpec(
-        runtime, options["model"], parse_model_args(options["model_args"]), options["batch_size"]
-    )
+    spec = _model(options, "model")
+    roles = _roles(options, methods)
     tasks, limits = _tasks(options)
     in_flight = options["in_flight"] or max(32, 4 * options["batch_size"])
     plan = Plan(
@@ -77,8 +92,32 @@ def _plan(options: dict[str, Any]) -> Plan:
         seed=options["seed"],
         limits=Limits(in_flight=in_flight),
         include_paths=options["paths"],
+        roles=roles,
+        replicates=options["replicates"],
     )
+    for other in roles.values():
+        preflight(other)
     return without_chat(plan) if preflight(spec).has_chat_template is False else plan
+
+
+def _model(options: dict[str, Any], option: str) -> ModelSpec:
+    from evaluators.runtimes import ModelSpec, parse_model_args, runtime_names
+
+    name = options[option]
+    runtime = name if name in runtime_names() else LM_EVAL
+    return ModelSpec(
+        runtime, name, parse_model_args(options[f"{option}_args"]), options["batch_size"]
+    )
+
+
+def _roles(options: dict[str, Any], methods: Sequence[Method]) -> dict[ModelRole, ModelSpec]:
+    """Return the models of other roles; a role that no method has is a mistake."""
+    wanted: list[ModelRole] = [role for role in ROLES if options[role]]
+    for role in wanted:
+        if not any(role in method.evaluator.roles for method in methods):
+            reason = f"none of {', '.join(method.name for method in methods)} has a {role}"
+            raise BadParameter(owner="run", name=f"--{role}", value=options[role], reason=reason)
+    return {role: _model(options, role) for role in wanted}
 
 
 def _methods(names: Sequence[str], params: Sequence[str]) -> tuple[Method, ...]:
@@ -121,7 +160,7 @@ def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | Non
         limits = {spec.name: options["limit"] for spec in specs}
     changes = {
         key: options[key]
-        for key in ("num_fewshot", "metric", "filter", "max_tokens", "system_prompt")
+        for key in ("num_fewshot", "metric", "filter", "max_tokens", "temperature", "system_prompt")
         if options[key] is not None
     }
     return [replace(spec, **changes) for spec in specs], limits

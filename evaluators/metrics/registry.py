@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
-from evaluators.errors import AmbiguousName, BrokenPlugin, InputError, NotInstalled
+from evaluators import entry_points
+from evaluators.errors import AmbiguousName, InputError
 from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
 from evaluators.metrics.metric import Metric
 
@@ -21,7 +22,7 @@ _AT_A_TURN = re.compile(r"(?P<name>\w+)@(?P<turn>[1-9][0-9]{0,3})")
 
 def names() -> list[str]:
     """Return the names of all installed metrics, without importing any."""
-    return sorted({*BUNDLED, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*BUNDLED, *(point.name for point in entry_points.offered(GROUP))})
 
 
 def all_metrics() -> list[Metric]:
@@ -44,36 +45,29 @@ def get(name: str) -> Metric:
         AmbiguousName: Two packages offer it, or one offers a bundled name.
         BrokenPlugin: Its package cannot be imported, or offers something else.
     """
-    offered = list(entry_points(group=GROUP, name=name))
-    homes = [f"redraft ({name})"] if name in BUNDLED else []
-    homes += [_distribution(point) for point in offered]
-    if len(homes) > 1:
-        raise AmbiguousName(kind="metric", name=name, distributions=homes)
-    if offered:
-        return _load(offered[0])
     if name in BUNDLED:
-        return BUNDLED[name]
+        return _bundled(name)
     match = _AT_A_TURN.fullmatch(name)
     if match and match["name"] in AT_A_TURN:
         return AT_A_TURN[match["name"]](int(match["turn"]))
-    raise NotInstalled.among("metric", name, names())
+    return _load(entry_points.find(GROUP, name, kind="metric", also=BUNDLED))
 
 
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else point.value
+def _bundled(name: str) -> Metric:
+    """Return a bundled metric, unless a package offers another of its name."""
+    others = [point for point in entry_points.offered(GROUP) if point.name == name]
+    if others:
+        homes = [f"redraft ({name})", *map(entry_points.distribution, others)]
+        raise AmbiguousName(kind="metric", name=name, distributions=homes)
+    return BUNDLED[name]
 
 
 def _load(point: EntryPoint) -> Metric:
-    facts = {"kind": "metric", "name": point.name, "distribution": _distribution(point)}
-    try:
-        metric = point.load()
-    except Exception as error:  # importing a stranger's module may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise BrokenPlugin(**facts, reason=reason) from error
+    metric = entry_points.load(point, kind="metric")
     if not isinstance(metric, Metric):
-        raise BrokenPlugin(
-            **facts, reason=f"{point.value} is a {type(metric).__name__}, not a Metric"
-        )
-    if metric.name != point.name:
-        raise BrokenPlugin(**facts, reason=f"the metric calls itself {metric.name!r}")
-    return metric
+        reason = f"{point.value} is a {type(metric).__name__}, not a Metric"
+    elif metric.name != point.name:
+        reason = f"the metric calls itself {metric.name!r}"
+    else:
+        return metric
+    raise entry_points.broken(point, reason, kind="metric")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import evaluators
+from evaluators.environment import inherited
 from evaluators.errors import RuntimeUnavailable
 from evaluators.runtimes.weights import hub_cache
 
@@ -21,22 +22,10 @@ Isolation = Literal["bwrap", "process_group", "none"]
 `process_group`: nothing but a session to kill; only for models that the operator trusts."""
 
 _ALLOWED = frozenset({
-    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
-    "PYTHONPATH", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "REDRAFT_CACHE", "HF_HOME",
-    "HF_HUB_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR", "NVIDIA_VISIBLE_DEVICES",
+    "PYTHONPATH", "PYTHONHASHSEED", "HF_HOME", "HF_HUB_CACHE", "NVIDIA_VISIBLE_DEVICES",
     "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR",
 })  # fmt: skip
-_ALLOWED_PREFIXES = (
-    "OMP_",
-    "GOMP_",
-    "MKL_",
-    "CUDA_",
-    "HIP_",
-    "ROCR_",
-    "NCCL_",
-    "TORCH_",
-    "PYTORCH_",
-)
+_ALLOWED_PREFIXES = ("GOMP_", "MKL_", "CUDA_", "HIP_", "ROCR_", "NCCL_", "TORCH_", "PYTORCH_")
 _FIXED = {
     "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1",
@@ -61,9 +50,7 @@ _RESOLVER = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
 
 def child_environment(extra: Iterable[str] = ()) -> dict[str, str]:
     """Return the few variables a child may see: no database, no secret, no Hub token."""
-    names = _ALLOWED | set(extra)
-    env = {k: v for k, v in os.environ.items() if k in names or k.startswith(_ALLOWED_PREFIXES)}
-    env |= _FIXED
+    env = inherited({*_ALLOWED, *extra}, _ALLOWED_PREFIXES) | _FIXED
     # Threads that spin while they wait bring a machine with more work than cores almost to a halt;
     # threads that never spin lose a sixth of the speed on an idle one.
     env.setdefault("GOMP_SPINCOUNT", "3000")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TypeAlias
 
-from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
+from evaluators import entry_points
 from evaluators.model import Json
 from evaluators.runtimes.connection import Connection
 from evaluators.runtimes.endpoint.guard import EgressPolicy
@@ -84,7 +83,7 @@ class RuntimeKind:
 
 def runtime_names() -> dict[str, str]:
     """Return the installed runtimes and their distributions, without importing them."""
-    return {entry.name: _origin(entry) for entry in entry_points(group=GROUP)}
+    return {point.name: entry_points.distribution(point) for point in entry_points.offered(GROUP)}
 
 
 def runtime_kind(name: str) -> RuntimeKind:
@@ -95,25 +94,8 @@ def runtime_kind(name: str) -> RuntimeKind:
         AmbiguousName: Two distributions offer it.
         BrokenPlugin: It cannot be imported, or is no RuntimeKind.
     """
-    found = list({entry.value: entry for entry in entry_points(group=GROUP, name=name)}.values())
-    if not found:
-        raise NotInstalled.among("runtime", name, runtime_names())
-    if len(found) > 1:
-        listed = sorted(_origin(entry) for entry in found)
-        raise AmbiguousName(kind="runtime", name=name, distributions=listed)
-    return _load(found[0])
-
-
-def _load(entry: EntryPoint) -> RuntimeKind:
-    facts = {"kind": "runtime", "name": entry.name, "distribution": _origin(entry)}
-    try:
-        loaded = entry.load()
-    except Exception as error:
-        raise BrokenPlugin(**facts, reason=f"{type(error).__name__}: {error}") from error
+    point = entry_points.find(GROUP, name, kind="runtime")
+    loaded = entry_points.load(point, kind="runtime")
     if not isinstance(loaded, RuntimeKind):
-        raise BrokenPlugin(**facts, reason=f"{entry.value} is not a RuntimeKind")
+        raise entry_points.broken(point, f"{point.value} is not a RuntimeKind", kind="runtime")
     return loaded
-
-
-def _origin(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.value

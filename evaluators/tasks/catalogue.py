@@ -6,14 +6,15 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evaluators.errors import AmbiguousName, BadFile, BadTask, BrokenPlugin, NotInstalled
+from evaluators import entry_points
+from evaluators.errors import AmbiguousName, BadFile, BadTask, NotInstalled
 from evaluators.tasks.index import IndexEntry, default_index, lm_eval_root
 from evaluators.tasks.spec import TaskEntry
 
@@ -92,13 +93,10 @@ def installed_folders() -> list[Folder]:
     Raises:
         BrokenPlugin: An entry point names a package that is not there.
     """
-    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
-    unique = {(point.name, point.value): point for point in points}
-    return [Folder(_folder(point), _distribution(point)) for point in unique.values()]
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else ""
+    return [
+        Folder(_folder(point), entry_points.distribution(point))
+        for point in entry_points.offered(GROUP)
+    ]
 
 
 def _folder(point: EntryPoint) -> Path:
@@ -109,12 +107,7 @@ def _folder(point: EntryPoint) -> Path:
         folder = Path(root).joinpath(*rest)
         if folder.is_dir():
             return folder
-    raise BrokenPlugin(
-        kind="task folder",
-        name=point.name,
-        distribution=_distribution(point),
-        reason=f"there is no package {point.module!r}",
-    )
+    raise entry_points.broken(point, f"there is no package {point.module!r}", kind="task folder")
 
 
 def _readable(folder: Folder) -> Iterator[TaskEntry]:

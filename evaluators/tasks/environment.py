@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-_PASSED = {
-    "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY", "PATH", "REDRAFT_CACHE",
-    "SSL_CERT_DIR", "SSL_CERT_FILE", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "TZ", "USER",
-    "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "VIRTUAL_ENV",
-}  # fmt: skip
-_PASSED_PREFIXES = ("HF_", "HUGGINGFACE_", "LC_", "OMP_", "XDG_")
+from evaluators.environment import inherited
+
+_PASSED = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE"}
+"""For data sets that are fetched from the Hub; lower-case spellings count as well."""
+
+_PASSED_PREFIXES = ("HF_", "HUGGINGFACE_")
 _NEVER = {"HF_DATASETS_TRUST_REMOTE_CODE"}
 
 _QUIET = {
@@ -34,11 +34,9 @@ def child_command(module: str, *arguments: str) -> list[str]:
 
 def child_environment() -> dict[str, str]:
     """Return what a task's code may know of our environment: no keys, no database."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if (name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES)) and name not in _NEVER
-    }
+    proxies = _PASSED | {name.lower() for name in _PASSED}
+    found = inherited(proxies, _PASSED_PREFIXES)
+    kept = {name: value for name, value in found.items() if name not in _NEVER}
     path = [str(Path(entry).resolve()) for entry in sys.path if Path(entry).exists()]
-    found = {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}
-    return kept | _QUIET | _REPEATABLE | found
+    modules = {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}
+    return kept | _QUIET | _REPEATABLE | modules

@@ -162,9 +162,13 @@ class OpenTask:
         stop = settings.get("until") or []
         limits = [settings[key] for key in _TOKEN_LIMITS if settings.get(key) is not None]
         temperature = float(settings.get("temperature") or 0.0)
+        if settings.get("do_sample") is False:
+            temperature = 0.0
+        if self.spec.temperature is not None:
+            temperature = self.spec.temperature
         return {
             "max_tokens": self.spec.max_tokens or int([*limits, _DEFAULT_MAX_TOKENS][0]),
-            "temperature": 0.0 if settings.get("do_sample") is False else temperature,
+            "temperature": temperature,
             "top_p": float(settings.get("top_p") or 1.0),
             "stop": [s for s in ([stop] if isinstance(stop, str) else stop) if s],
         }

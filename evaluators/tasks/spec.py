@@ -23,6 +23,8 @@ class TaskSpec:
     """An answer is correct when its score reaches this."""
     max_tokens: int | None = None
     """Token limit of answer calls in place of the task's own."""
+    temperature: float | None = None
+    """Temperature of answer calls in place of the task's own; above 0 replicates differ."""
     system_prompt: str | None = None
     """Stands before the task's own description."""
     fewshot_as_multiturn: bool = True

@@ -328,7 +328,7 @@ class TestRegistry:
         points = EntryPoints(
             EntryPoint(name, target, "redraft.metrics") for name, target in targets.items()
         )
-        monkeypatch.setattr("evaluators.metrics.registry.entry_points", points.select)
+        monkeypatch.setattr("evaluators.entry_points.entry_points", points.select)
 
     def test_bundled_metrics_explain_themselves(self) -> None:
         found = metrics.all_metrics()

@@ -69,9 +69,10 @@ class TestInfo:
             samples = await tasks["plus_one"].samples(2)
         assert replace(info, digest="", config=None).__repr__() == (
             "TaskInfo(name='plus_one', version='3.5', size=12, sampling=Sampling(max_tokens=20, "
-            "temperature=0.0, top_p=1.0, stop=('\\n',), seed=None), metric='exact_match', "
-            "filter='none', threshold=0.5, num_fewshot=2, summary='Adding one', digest='', "
-            "filters=('none',), config=None)"
+            "temperature=0.0, top_p=1.0, stop=('\\n',), seed=None, logprobs=None), "
+            "metric='exact_match', filter='none', threshold=0.5, num_fewshot=2, "
+            "summary='Adding one', digest='', filters=('none',), config=None, "
+            "mode='generate_until')"
         )
         assert json.loads(json.dumps(info.config))["doc_to_text"] == "Q: {{q}}"
         assert [(s.id, s.task, len(s.messages)) for s in samples] == [
