@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, cast
 
-from evaluators.model import Sampling
+from evaluators.model import ChoiceLikelihood, Sampling
 from evaluators.runtimes.lm_eval_server import lm as adapter
-from evaluators.runtimes.lm_eval_server.hf import render_chat
+from evaluators.runtimes.lm_eval_server.hf import render
+from evaluators.runtimes.lm_eval_server.likelihood import probe
 from evaluators.runtimes.lm_eval_server.versions import versions
-from evaluators.runtimes.server.batcher import Answered, Work
-from evaluators.runtimes.server.protocol import Call, Facts, Refused, Reply, check_length
+from evaluators.runtimes.server.batcher import Answered, Weighing, Work
+from evaluators.runtimes.server.protocol import (
+    Call,
+    Facts,
+    LikelihoodCall,
+    Refused,
+    Reply,
+    Weighed,
+    check_fit,
+    check_length,
+)
 
 UNKNOWN_WINDOW = 2**31 - 1
 """Context window of a model that does not say; nothing is refused for its length then."""
@@ -30,8 +41,11 @@ class GenericBackend:
 
     def __init__(self, lm: Any, *, label: str, batch_size: int) -> None:
         self._lm = lm
-        self._quiet = _accepts_quiet(lm)
-        capabilities = {"chat", "prefix"} if _can_chat(lm) else {"prefix"}
+        self._quiet = _accepts_quiet(lm.generate_until)
+        # A fast tokenizer must not be used by two threads at once.
+        self._tokenizing = threading.RLock()
+        self._scales = TextScales(lm, self._count)
+        capabilities = {"prefix", *(["chat"] if _can_chat(lm) else []), *probe(self._scales)}
         self.facts = Facts(
             label=label,
             context_window=int(getattr(lm, "max_length", None) or UNKNOWN_WINDOW),
@@ -47,9 +61,7 @@ class GenericBackend:
 
     def prepare(self, call: Call) -> Work:
         """Render as lm-eval does; count tokens with the model's tokenizer if it has one."""
-        if call.messages and "chat" not in self.facts.capabilities:
-            raise Refused("the model has no chat template; use /v1/completions")
-        prompt = render_chat(self._lm, call) if call.messages else call.prompt
+        prompt = self._rendered(call)
         length = self._count(prompt)
         check_length(length or 1, call.sampling, self.facts.context_window)
         return Work(prompt, length or 0, call.sampling)
@@ -67,6 +79,20 @@ class GenericBackend:
     def clear(self) -> None:
         """Do nothing: nothing is kept between batches."""
 
+    def prepare_weighing(self, call: LikelihoodCall) -> Weighing:
+        """Render as lm-eval does."""
+        return self._scales.prepare(call, self._rendered(call))
+
+    def weigh(self, waiting: Sequence[Weighing]) -> Sequence[Weighed | Exception]:
+        """Answer likelihood calls that have waited together."""
+        with self._tokenizing:
+            return self._scales.weigh(waiting)
+
+    def _rendered(self, call: Call | LikelihoodCall) -> Any:
+        if call.messages and "chat" not in self.facts.capabilities:
+            raise Refused("the model has no chat template; give a prompt instead of messages")
+        return render(self._lm, call)
+
     def _generate(self, rows: Sequence[tuple[int, Work]]) -> list[Answered]:
         settings = _settings(rows[0][1].sampling)
         requests = [
@@ -74,7 +100,8 @@ class GenericBackend:
             for index, (_, work) in enumerate(rows)
         ]
         try:
-            texts = self._lm.generate_until(requests, **self._quiet)
+            with self._tokenizing:
+                texts = self._lm.generate_until(requests, **self._quiet)
         except Exception as error:  # noqa: BLE001 - whatever a model class raises concerns these rows only
             _log.exception("generate_until failed")
             return [(ticket, error) for ticket, _ in rows]
@@ -89,9 +116,50 @@ class GenericBackend:
 
     def _count(self, text: object) -> int | None:
         try:
-            return len(self._lm.tok_encode(text))
+            with self._tokenizing:
+                return len(self._lm.tok_encode(text))
         except Exception:  # noqa: BLE001 - classes without a usable tokenizer fail in many ways
             return None
+
+
+class TextScales:
+    """Weighs through a class's own loglikelihood; counts tokens only if it can."""
+
+    def __init__(self, lm: Any, count: Callable[[object], int | None]) -> None:
+        self._lm = lm
+        self._count = count
+        self._quiet = _accepts_quiet(lm.loglikelihood)
+
+    def prepare(self, call: LikelihoodCall, text: Any) -> Weighing:
+        """Refuse what does not fit, which the class would cut on the left."""
+        if call.labels:
+            raise Refused("this class of model cannot be asked for the next token's labels")
+        counts = [self._count(choice) or 0 for choice in call.choices]
+        window = int(getattr(self._lm, "max_length", None) or UNKNOWN_WINDOW)
+        prompt = (self._count(text) if text else 1) or 0
+        check_fit(prompt, max(counts), window)
+        return Weighing((text, call.choices, prompt, counts), len(call.choices))
+
+    def weigh(self, waiting: Sequence[Weighing]) -> Sequence[Weighed | Exception]:
+        """Answer all with one call of loglikelihood."""
+        asked = [cast("_Asked", weighing.prompt) for weighing in waiting]
+        pairs = [(text, choice) for text, choices, _, _ in asked for choice in choices]
+        requests = [adapter.pair(text, choice, i) for i, (text, choice) in enumerate(pairs)]
+        answers = iter(self._lm.loglikelihood(requests, **self._quiet))
+        return [_weighed(call, answers) for call in asked]
+
+
+_Asked = tuple[Any, tuple[str, ...], int, list[int]]
+"""Rendered prompt, choices, and their tokens as far as they can be counted."""
+
+
+def _weighed(asked: _Asked, answers: Iterator[tuple[float, bool]]) -> Weighed:
+    _, choices, prompt, counts = asked
+    found = []
+    for choice, tokens in zip(choices, counts, strict=True):
+        logprob, greedy = next(answers)
+        found.append(ChoiceLikelihood(choice, float(logprob), tokens, bool(greedy)))
+    return Weighed(tuple(found), prompt * len(choices) + sum(counts) if prompt else None)
 
 
 def _settings(sampling: Sampling) -> dict[str, Any]:
@@ -116,6 +184,6 @@ def _can_chat(lm: Any) -> bool:
         return False
 
 
-def _accepts_quiet(lm: Any) -> dict[str, bool]:
-    accepted = inspect.signature(lm.generate_until).parameters
+def _accepts_quiet(method: Callable[..., object]) -> dict[str, bool]:
+    accepted = inspect.signature(method).parameters
     return {"disable_tqdm": True} if "disable_tqdm" in accepted else {}

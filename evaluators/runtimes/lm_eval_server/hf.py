@@ -11,9 +11,17 @@ import jinja2
 
 from evaluators.runtimes.lm_eval_server import lm as adapter
 from evaluators.runtimes.lm_eval_server.decode import Decoder
+from evaluators.runtimes.lm_eval_server.likelihood import TokenScales, probe
 from evaluators.runtimes.lm_eval_server.versions import versions
-from evaluators.runtimes.server.batcher import Answered, Work
-from evaluators.runtimes.server.protocol import Call, Facts, Refused, check_length
+from evaluators.runtimes.server.batcher import Answered, Weighing, Work
+from evaluators.runtimes.server.protocol import (
+    Call,
+    Facts,
+    LikelihoodCall,
+    Refused,
+    Weighed,
+    check_length,
+)
 
 
 def is_decodable(lm: Any) -> bool:
@@ -30,11 +38,12 @@ class HfBackend:
     def __init__(self, lm: Any, *, label: str, batch_size: int) -> None:
         self._lm = lm
         self._decoder = Decoder(lm)
+        self._scales = TokenScales(lm)
         template = lm.chat_template(chat_template=True) if lm.tokenizer.chat_template else None
         self.facts = Facts(
             label=label,
             context_window=int(lm.max_length),
-            capabilities=frozenset({"prefix", *(["chat"] if template else [])}),
+            capabilities=probe(self._scales) | {"prefix", *(["chat"] if template else [])},
             batch_size=batch_size,
             has_chat_template=bool(template),
             chat_template_sha256=hashlib.sha256(template.encode()).hexdigest()
@@ -58,7 +67,7 @@ class HfBackend:
 
     def prepare(self, call: Call) -> Work:
         """Render and tokenise exactly as lm-eval does for one request."""
-        text = render_chat(self._lm, call) if call.messages else call.prompt
+        text = render(self._lm, call)
         encoded, _ = self._lm.tok_batch_encode([text])
         tokens = [int(token) for token in encoded[0].tolist()]
         check_length(len(tokens), call.sampling, self.facts.context_window)
@@ -77,9 +86,19 @@ class HfBackend:
         """Forget everything in flight."""
         self._decoder.clear()
 
+    def prepare_weighing(self, call: LikelihoodCall) -> Weighing:
+        """Render and tokenise exactly as lm-eval does."""
+        return self._scales.prepare(call, render(self._lm, call))
 
-def render_chat(lm: Any, call: Call) -> Any:
-    """Return the chat as lm-eval renders it; a last message of the assistant is left open."""
+    def weigh(self, waiting: Sequence[Weighing]) -> Sequence[Weighed | Exception]:
+        """Answer likelihood calls that have waited together."""
+        return self._scales.weigh(waiting)
+
+
+def render(lm: Any, call: Call | LikelihoodCall) -> Any:
+    """Return the prompt as lm-eval renders it; a last message of the assistant is left open."""
+    if not call.messages:
+        return call.prompt
     chat = [message.wire() for message in call.messages]
     if not getattr(getattr(lm, "tokenizer", None), "chat_template", True):
         raise Refused("the model has no chat template; use /v1/completions")

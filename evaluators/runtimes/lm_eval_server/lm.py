@@ -31,6 +31,11 @@ def request(prompt: object, settings: Mapping[str, Any], index: int) -> Any:
     return Instance("generate_until", {}, (prompt, dict(settings)), index)
 
 
+def pair(context: object, continuation: str, index: int) -> Any:
+    """Return one request to loglikelihood."""
+    return Instance("loglikelihood", {}, (context, continuation), index)
+
+
 def with_eos(stop: tuple[str, ...], eos: str) -> list[str]:
     """Return the stop strings with the end-of-sequence text among them."""
     until: list[str] = handle_stop_sequences(list(stop), eos=eos)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from aiohttp import web
 
-from evaluators.model import Json
 from evaluators.runtimes.server.app import make_app
+from evaluators.runtimes.server.control import (
+    FAILED,
+    PARENT_GONE,
+    await_parents_end,
+    say,
+    take_over_stdout,
+)
 from evaluators.runtimes.server.protocol import Answerer
-
-PARENT_GONE = 3
-"""Exit status of a child that lost its parent."""
-
-FAILED = 4
-"""Exit status of a child that could not load its model and has said why."""
 
 
 class CannotServe(Exception):
@@ -35,14 +34,14 @@ def run_server(load: Callable[[], Answerer], socket: Path) -> NoReturn:
     Standard output is a control channel of one JSON line, so whatever else is printed goes to
     standard error.
     """
-    control = _take_over_stdout()
+    control = take_over_stdout()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     try:
         model = load()
     except BaseException as error:
         logging.getLogger(__name__).exception("The model could not be loaded")
-        _say(control, {"event": "failed", "reason": _one_line(error)})
+        say(control, {"event": "failed", "reason": _one_line(error)})
         _exit(FAILED)
     asyncio.new_event_loop().run_until_complete(_serve(model, socket, control))
     _exit(0)
@@ -57,20 +56,12 @@ async def _serve(model: Answerer, socket: Path, control: int) -> None:
     await web.UnixSite(runner, str(socket)).start()
     # Only we may call: the folder is private as well.
     socket.chmod(0o600)  # noqa: ASYNC240 - one call, before anybody is served
-    _say(control, {"event": "ready", "facts": model.facts.wire()})
+    say(control, {"event": "ready", "facts": model.facts.wire()})
     await asyncio.Event().wait()
 
 
-def _take_over_stdout() -> int:
-    control = os.dup(1)
-    os.dup2(2, 1)
-    return control
-
-
 def _exit_with_parent() -> None:
-    """Wait for the end of standard input, which means that the parent is gone, however it died."""
-    while os.read(0, 4096):
-        pass
+    await_parents_end()
     _exit(PARENT_GONE)
 
 
@@ -78,10 +69,6 @@ def _exit(status: int) -> NoReturn:
     # No clean-up: destructors of a model on a GPU may hang, and the kernel frees everything.
     sys.stderr.flush()
     os._exit(status)
-
-
-def _say(control: int, event: Mapping[str, Json]) -> None:
-    os.write(control, (json.dumps(event) + "\n").encode())
 
 
 def _one_line(error: BaseException) -> str:

@@ -270,7 +270,7 @@ async def test_end_to_end(tiny_model: Path, tiny_lm: Any) -> None:
     )
     calls = [chat(text) for text in QUESTIONS]
     async with open_runtime(spec) as model:
-        assert model.capabilities == {"chat", "prefix"}
+        assert model.capabilities == {"chat", "prefix", "echo", "label_likelihood"}
         assert (model.context_window, model.info.dtype) == (512, "float32")
         assert model.info.has_chat_template
         assert set(model.info.versions) >= {"lm_eval", "transformers", "torch"}
@@ -291,7 +291,7 @@ async def test_end_to_end(tiny_model: Path, tiny_lm: Any) -> None:
 async def test_any_other_model_class_is_served() -> None:
     """lm-eval's dummy has no tokenizer here: no chat, no counts, and it says so."""
     async with open_runtime(ModelSpec("lm-eval", "dummy", batch_size=2)) as model:
-        assert model.capabilities == {"prefix"}
+        assert model.capabilities == {"prefix", "echo"}
         assert not model.info.exact_usage
         async with asyncio.TaskGroup() as group:
             request = ChatRequest((user("hello"),), Sampling(stop=("x",)))

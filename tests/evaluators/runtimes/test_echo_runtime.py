@@ -111,7 +111,9 @@ class TestFacts:
             ModelSpec("echo", "echo", {"context_window": 99}, batch_size=3)
         ) as model:
             assert model.context_window == 99
-            assert model.capabilities == {"chat", "prefix"}
+            assert model.capabilities == {
+                "chat", "prefix", "token_logprobs", "top_logprobs", "label_likelihood", "echo",
+            }  # fmt: skip
             assert (model.info.batch_size, model.info.label, model.info.dtype) == (
                 3,
                 "echo",
@@ -125,6 +127,11 @@ class TestFacts:
             assert model.fingerprint == first
         async with open_runtime(ModelSpec("echo", "echo", {"context_window": 98})) as model:
             assert model.fingerprint != first
+
+    async def test_lacks_what_it_is_told_to_lack(self) -> None:
+        spec = ModelSpec("echo", "echo", {"capabilities": "chat+prefix"})
+        async with open_runtime(spec) as model:
+            assert model.capabilities == {"chat", "prefix"}
 
     def test_is_listed_with_its_distribution(self) -> None:
         assert {"echo", "lm-eval"} <= set(runtime_names())
@@ -150,7 +157,17 @@ class TestRefusals:
                 pass
 
     @pytest.mark.parametrize(
-        "args", [{"dealy": 1}, {"delay": "slow"}, {"delay": -1}, {"sample": 1}]
+        "args",
+        [
+            {"dealy": 1},
+            {"delay": "slow"},
+            {"delay": -1},
+            {"sample": 1},
+            {"delay": True},
+            {"capabilities": 1},
+            {"capabilities": "chat+telepathy"},
+            {"capabilities": ""},
+        ],
     )
     async def test_refuses_bad_arguments_before_starting(self, args: dict[str, int | str]) -> None:
         with pytest.raises(BadModel, match=next(iter(args))):
