@@ -13,7 +13,7 @@ REVIEW = {
 IMPROVE = Prompt.load("redraft_self_correction", "review_improve/improve")
 
 
-@evaluator(metrics=[*metrics.decomposition])
+@evaluator(metrics=[*metrics.decomposition], roles=["critic"])
 async def review_improve(
     ctx: Context,
     sample: Sample,
@@ -24,7 +24,7 @@ async def review_improve(
     """Let the model criticise its answer and improve on it, any number of rounds.
 
     Intrinsic self-correction after Huang et al. (arXiv 2310.01798): the whole conversation stays
-    in view, no gold, no stop. Calls: 1 + 2 * rounds.
+    in view, no gold, no stop. Another model may play the critic. Calls: 1 + 2 * rounds.
 
     Args:
         rounds: How often to review and improve.
@@ -35,7 +35,7 @@ async def review_improve(
     answers = [await ctx.generate(chat)]
     for number in range(1, rounds + 1):
         chat += [answers[-1].message, REVIEW[review].message()]
-        critique = await ctx.generate(chat, kind="critique", round=number)
+        critique = await ctx.generate(chat, kind="critique", role="critic", round=number)
         chat += [critique.message, IMPROVE.message()]
         answers.append(await ctx.generate(chat, round=number))
     return Outcome(answers)

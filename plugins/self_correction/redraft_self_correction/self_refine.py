@@ -10,7 +10,7 @@ FEEDBACK = Prompt.load("redraft_self_correction", "self_refine/feedback")
 REFINE = Prompt.load("redraft_self_correction", "self_refine/refine")
 
 
-@evaluator(metrics=[*metrics.decomposition])
+@evaluator(metrics=[*metrics.decomposition], roles=["critic"])
 async def self_refine(
     ctx: Context,
     sample: Sample,
@@ -24,7 +24,7 @@ async def self_refine(
     refinements follow the task's decoding, the feedback is sampled. Their code for arithmetic
     asks for feedback and rewritten program in one completion; here they are two calls, so that
     tasks of any kind keep their own answer format. Feedback without a readable verdict never
-    stops the loop. Calls: at most 1 + 2 * max_attempts.
+    stops the loop. Another model may play the critic. Calls: at most 1 + 2 * max_attempts.
 
     Args:
         max_attempts: Most refinements.
@@ -36,7 +36,11 @@ async def self_refine(
     for attempt in range(1, max_attempts + 1):
         chat += [answers[-1].message, FEEDBACK.message()]
         feedback = await ctx.generate(
-            chat, kind="critique", round=attempt, temperature=feedback_temperature
+            chat,
+            kind="critique",
+            role="critic",
+            round=attempt,
+            temperature=feedback_temperature,
         )
         value = critique.parse_verdict(feedback.text)
         verdicts.append(Verdict(len(answers) - 1, value, feedback.node))
