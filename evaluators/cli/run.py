@@ -190,7 +190,8 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
             for (evaluator, task), decomposition in found.items()
         ]
         model = {"label": report.model.label, "fingerprint": report.fingerprint}
-        print(json.dumps({"model": model, "results": rows}, indent=2))
+        roles = {role: info.label for role, info in report.roles.items()}
+        print(json.dumps({"model": model, "roles": roles, "results": rows}, indent=2))
         return
     from rich.console import Console
 
@@ -201,7 +202,14 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
         params = next(method.params for method in plan.methods if method.name == evaluator)
         shown = ", ".join(f"{key}={value}" for key, value in params.items())
         console.print()
-        console.print(decomposition_table(f"{evaluator}({shown}) on {task}", decomposition))
+        title = f"{evaluator}({shown}) on {task}{_others(report)}"
+        console.print(decomposition_table(title, decomposition))
         console.print(flips_line(decomposition), highlight=False)
         if hint := extraction_hint(decomposition, report.tasks[task]):
             console.print(hint, style="yellow", highlight=False)
+
+
+def _others(report: Report) -> str:
+    """Name the models that took part beside the actor."""
+    named = [f"{info.label} as {role}" for role, info in report.roles.items()]
+    return f", with {' and '.join(named)}" if named else ""

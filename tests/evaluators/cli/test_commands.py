@@ -99,11 +99,12 @@ class TestRefusals:
             (["reask", "--model", "echo"], "--task"),
             (["reask", *ECHO, "--suite", "demo"], "--suite"),
             (["reask", *ECHO, "--model-args", "a"], "key=value"),
+            (["reask", *ECHO, "--critic", "echo"], "none of reask has a critic"),
             (["reask", *ECHO[2:], "--model", "hf", "--model-args", "pretrained=/none"], "/none"),
         ],
         ids=[
             "evaluator", "task", "model", "range", "parameter", "pair", "zero", "beyond",
-            "nothing", "both", "arguments", "path",
+            "nothing", "both", "arguments", "critic", "path",
         ],
     )  # fmt: skip
     def test_are_one_line_and_leave_nothing(
@@ -150,6 +151,19 @@ class TestRun:
         assert "Traceback" not in error
         assert error.splitlines()[-1].startswith("error: runtime-unavailable")
         assert not (tmp_path / "out").exists()
+
+    def test_another_model_plays_the_critic(self, tmp_path: Path, capsys) -> None:
+        critic = ["--critic", "echo", "--critic-args", "sample=true"]
+        options = ["--limit", "4", "--json", "--out", tmp_path]
+        assert command("run", "review_improve", *ECHO, *critic, *options) == 0
+        assert json.loads(capsys.readouterr().out)["roles"] == {"critic": "echo"}
+
+    def test_replicates_are_trajectories_of_one_sample(self, capsys) -> None:
+        sampled = ["--model-args", "sample=true", "--replicates", "5", "--temperature", "1"]
+        assert command("run", "reask", *ECHO, *sampled, "--limit", "6", "--json") == 0
+        (row,) = json.loads(capsys.readouterr().out)["results"]
+        assert (row["n"], row["clusters"]) == (30, 6)
+        assert row["estimates"]["acc@1"]["method"] == "cluster bootstrap"
 
     def test_is_the_same_twice(self, capsys) -> None:
         arguments = ["run", "self_consistency", *ECHO, "--limit", "12", "--json"]
