@@ -46,6 +46,7 @@ def as_result(
         messages=_messages(row.sample.get("messages", ())),
         question=_messages(row.sample.get("question", ())),
         cluster=row.cluster,
+        choices=tuple(row.sample.get("choices", ())),
         metadata=row.sample.get("metadata", {}),
     )
     failure = nouns.Failure(_library_id(row.failure_id), row.failure_detail)
@@ -113,6 +114,16 @@ def _state(row: SampleResult, answer: AnswerState) -> nouns.AnswerState:
         truncated=answer.truncated,
         grade=grade,
         changed=answer.changed,
+        likelihoods=tuple(_choice(found) for found in answer.likelihoods),
+    )
+
+
+def _choice(found: Mapping[str, Any]) -> nouns.ChoiceLikelihood:
+    return nouns.ChoiceLikelihood(
+        text=found["text"],
+        logprob=float(found["logprob"]),
+        tokens=found["tokens"],
+        greedy=found["greedy"],
     )
 
 

@@ -126,6 +126,7 @@ def _sample_json(sample: nouns.Sample) -> dict[str, Any]:
     return {
         "messages": [_wire(message) for message in sample.messages],
         "question": [_wire(message) for message in sample.question],
+        "choices": [storable(choice) for choice in sample.choices],
         "metadata": storable_json(dict(sample.metadata)),
     }
 
@@ -200,6 +201,7 @@ def _answer(row: SampleResult, idx: int, state: nouns.AnswerState) -> AnswerStat
         changed=state.changed,
         scores=storable_json(dict(grade.scores)),
         extractions=storable_json(dict(grade.extractions)),
+        likelihoods=[storable_json(asdict(choice)) for choice in state.likelihoods],
     )
 
 

@@ -158,3 +158,41 @@ def test_the_hash_of_what_is_read_is_the_hash_of_what_was_written(db, facts):
         entry.result, nodes=entry.nodes, answers=entry.answers, judgements=entry.judgements
     )
     assert row_hash(back) == entry.result.row_hash
+
+
+def test_likelihoods_and_choices_come_back(submit, begin):
+    plain = result(0, right=(True, False))
+    likely = (
+        nouns.ChoiceLikelihood(" Paris", -0.25, 1, True),
+        nouns.ChoiceLikelihood(" Lyon\0", -2.0, 2, False),
+    )
+    nodes = tuple(
+        replace(
+            node,
+            text="",
+            finish_reason=None,
+            sampling=nouns.Sampling(logprobs=5) if node.idx else None,
+            payload={"choices": [" Paris", " Lyon"], "logprobs": [-0.25, -2.0], "labels": False},
+        )
+        for node in plain.nodes
+    )
+    answers = tuple(replace(answer, likelihoods=likely) for answer in plain.answers)
+    sample = replace(plain.sample, choices=(" Paris", " Lyon\0"))
+    back = stored(submit, begin, replace(plain, sample=sample, nodes=nodes, answers=answers))
+    assert back.sample.choices == (" Paris", " Lyon")
+    assert back.answers[0].likelihoods == (likely[0], replace(likely[1], text=" Lyon"))
+    assert back.nodes[1].sampling.logprobs == 5
+    assert back.nodes[0].payload == nodes[0].payload
+    assert broken() == []
+
+
+def test_replicates_are_rows_of_their_own(submit, begin):
+    (run,) = submit("reask")
+    held = begin()
+    first = result(0)
+    services.commit_batch(held, [prepare(replace(first, replicate=r), position=0) for r in (0, 1)])
+    assert [row.replicate for row in services.read_results(run)] == [0, 1]
+    assert services.present(held) == {("0", 0), ("0", 1)}
+    hashes = SampleResult.objects.values_list("row_hash", flat=True)
+    assert len(set(hashes)) == 2
+    assert broken() == []
