@@ -19,10 +19,14 @@ FAILED = 1
 
 COMMANDS = {
     "check": "evaluators.cli.check:check",
+    "compare": "evaluators.cli.compare:compare",
     "decompose": "evaluators.cli.decompose:decompose",
+    "export": "evaluators.cli.export:export",
+    "import": "evaluators.cli.export:import_results",
     "list": "evaluators.cli.listing:list_installed",
     "new": "evaluators.cli.new:new",
     "run": "evaluators.cli.run:run",
+    "score": "evaluators.cli.score:score",
 }
 """Where each command lives; imported only when it is used, so that every one starts fast."""
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.formats.lm_eval_files import RunInfo, write_lm_eval
-from evaluators.formats.results import write_results
+from evaluators.formats.folder import write_folder
+from evaluators.formats.lm_eval_files import write_lm_eval
+from evaluators.formats.stored import RunInfo, StoredRun
 from evaluators.registry import installed
 
 if TYPE_CHECKING:
+    from evaluators.model import Json, ModelRole
+    from evaluators.runtimes import ModelInfo
     from evaluators.session import Method, Plan, Report
-
-TRANSCRIPTS = "transcripts_{task}.jsonl"
-"""Full results of one task, one line per sample, beside lm-eval's files."""
 
 
 def write_report(out: Path, plan: Plan, report: Report, *, started: datetime) -> Iterator[Path]:
@@ -27,17 +28,33 @@ def write_report(out: Path, plan: Plan, report: Report, *, started: datetime) ->
         report: What it came to.
         started: When the evaluation began; lm-eval's files are named after it.
     """
+    for stored in stored_runs(out, plan, report, started=started):
+        results = chain.from_iterable(stored.results.values())
+        yield from write_lm_eval(stored.source, results, tasks=stored.tasks, run=stored.run)
+        yield from write_folder(stored.source, stored)
+
+
+def stored_runs(out: Path, plan: Plan, report: Report, *, started: datetime) -> Iterator[StoredRun]:
+    """Yield a run per evaluator, each with the folder that it is to be written to."""
     versions = {entry.name: entry.version for entry in installed("evaluator")}
+    specs = {name: spec for spec in plan.tasks for name in report.tasks if _opens(spec.name, name)}
     for method in plan.methods:
-        info = _run_info(plan, report, method, version=versions[method.name], started=started)
-        results = {
-            task: found for (name, task), found in report.results.items() if name == method.name
-        }
-        folder = out / method.name
-        everything = (result for found in results.values() for result in found)
-        yield from write_lm_eval(folder, everything, tasks=report.tasks, run=info)
-        for task, found in results.items():
-            yield write_results(folder / TRANSCRIPTS.format(task=task.replace("/", "__")), found)
+        yield StoredRun(
+            source=out / method.name,
+            origin="redraft",
+            run=_run_info(plan, report, method, version=versions[method.name], started=started),
+            tasks=report.tasks,
+            results={
+                task: found for (name, task), found in report.results.items() if name == method.name
+            },
+            specs=specs,
+            include_paths=tuple(str(path.resolve()) for path in plan.include_paths),
+        )
+
+
+def _opens(spec: str, task: str) -> bool:
+    """Tell whether a task was opened by that name: multiple choice adds its mode."""
+    return task == spec or task.rpartition(":")[0] == spec
 
 
 def _run_info(
@@ -52,10 +69,30 @@ def _run_info(
         started=started,
         model_args=plan.model.args,
         params=method.params,
+        model_sha=_commit(report.model),
         model_dtype=report.model.dtype or "",
         fingerprint=report.fingerprint,
         batch_size=plan.model.batch_size,
         limit=limits.pop() if len(limits) == 1 else None,
         seed=plan.seed,
         seconds=(datetime.now().astimezone() - started).total_seconds(),
+        roles={role: _role(plan, role, model) for role, model in report.roles.items()},
+        packages=report.model.versions,
     )
+
+
+def _commit(model: ModelInfo) -> str:
+    commit = model.identity.get("commit")
+    return commit if isinstance(commit, str) else ""
+
+
+def _role(plan: Plan, role: ModelRole, model: ModelInfo) -> dict[str, Json]:
+    """Return what is kept of the model that played another role."""
+    spec = plan.roles[role]
+    return {
+        "model": model.label,
+        "model_source": spec.model,
+        "model_args": dict(spec.args),
+        "model_sha": _commit(model),
+        "dtype": model.dtype,
+    }

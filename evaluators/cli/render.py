@@ -10,6 +10,7 @@ from rich.table import Table
 from evaluators.metrics import Estimate, get
 
 if TYPE_CHECKING:
+    from evaluators.formats.comparing import Pairing
     from evaluators.metrics import Decomposition
     from evaluators.ports import TaskInfo
 
@@ -31,9 +32,7 @@ def decomposition_table(title: str, found: Decomposition) -> Table:
 
     Figures that need two answers are left out where there is one.
     """
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in ("", "value", "95 % interval", "of", "interval by"):
-        table.add_column(column, justify="left" if column in {"", "interval by"} else "right")
+    table = _table(title, "", "value", "95 % interval", "of", "interval by")
     for name in SHOWN:
         estimate = found.estimates[name]
         if estimate.value is not None or found.cells is not None:
@@ -87,3 +86,48 @@ def _of(name: str, estimate: Estimate) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def before_and_after(
+    title: str, before: Decomposition, after: Decomposition, names: Sequence[str]
+) -> Table:
+    """Return a table of the same figures twice, each with interval and counts."""
+    table = _table(title, "", "before", "95 % interval", "of", "after", "95 % interval", "of")
+    for name in names:
+        cells = [_cells(name, found[name])[:3] for found in (before, after)]
+        table.add_row(get(name).title, *cells[0], *cells[1])
+    return table
+
+
+def pairing_table(title: str, pairing: Pairing, *, p: float | None) -> Table:
+    """Return both sides' figures on the shared samples, and the paired differences.
+
+    Args:
+        p: The p-value of the last answers, corrected for the number of comparisons.
+    """
+    table = _table(title, "", "left", "right", "right − left", "95 % interval", "n", "interval by")
+    sides = pairing.left_alone, pairing.right_alone
+    rows = {**pairing.comparison.differences, **pairing.costs}
+    for name, difference in rows.items():
+        values = [_value(side[name]) for side in sides]
+        told = (_value(difference), _interval(difference), f"{difference.n}/{difference.n_total}")
+        why = difference.method if difference.value is not None else difference.reason
+        table.add_row(get(name).title, *values, *told, why)
+    test = pairing.comparison.significance
+    if test.p is not None:
+        table.caption = f"Last answers: {test.test} p = {test.p:.3g}" + (
+            f", {p:.3g} after Holm" if p is not None and p != test.p else ""
+        )
+        table.caption_justify = "left"
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in {"", "interval by"} else "right")
+    return table
+
+
+def _value(estimate: Estimate) -> str:
+    return MISSING if estimate.value is None else _number(estimate.value)

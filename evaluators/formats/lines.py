@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from evaluators.errors import BadFile
 
@@ -22,8 +22,13 @@ MAX_LINE = 64 * 1024 * 1024
 STANDARD_INPUT = Path("-")
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, str, dict[str, object]]]:
+def read_objects(
+    path: Path, *, constants: bool = False
+) -> Iterator[tuple[int, str, dict[str, object]]]:
     """Yield number, text and object of every line that is not blank; `-` is standard input.
+
+    Args:
+        constants: Take NaN and Infinity, which are not JSON but which Python's writers write.
 
     Raises:
         BadFile: The file cannot be read, or a line is not a JSON object in UTF-8.
@@ -32,7 +37,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, str, dict[str, object]]]:
     with _opened(path) as file:
         for number, text in _texts(path, file):
             found = True
-            yield number, text, _object(path, number, text)
+            yield number, text, _object(path, number, text, constants=constants)
     if not found:
         raise BadFile(path=str(path), line=None, reason="there is no line in it")
 
@@ -67,9 +72,30 @@ def _texts(path: Path, file: IO[bytes]) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _object(path: Path, number: int, text: str) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a whole file holds; NaN and Infinity are taken.
+
+    Raises:
+        BadFile: The file cannot be read or is not one JSON object.
+    """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadFile(path=str(path), line=None, reason=reason) from error
+    except json.JSONDecodeError as error:
+        reason = f"not JSON: {error.msg}"
+        raise BadFile(path=str(path), line=error.lineno, reason=reason) from error
+    except (ValueError, RecursionError) as error:
+        raise BadFile(path=str(path), line=None, reason=f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadFile(path=str(path), line=None, reason="not a JSON object")
+    return value
+
+
+def _object(path: Path, number: int, text: str, *, constants: bool) -> dict[str, object]:
+    try:
+        value = json.loads(text, parse_constant=None if constants else _refuse_constant)
     except RecursionError as error:
         raise BadFile(path=str(path), line=number, reason="nested too deeply") from error
     except ValueError as error:

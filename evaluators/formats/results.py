@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from evaluators.errors import BadFile
 from evaluators.formats.lines import problem, read_objects, write_lines
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FLEETING = frozenset({"seconds", "cached"})
 """What two runs of one evaluation need not share: how long it took and who computed it."""
+
+T = TypeVar("T")
 
 EXACT = 2**53
 """Up to here a float that is a whole number is one in every JSON reader."""
@@ -47,7 +49,7 @@ def from_json(data: Mapping[str, Json]) -> SampleResult:
     Raises:
         ValueError: The data is no result; the message says where.
     """
-    return _restore(json.dumps(data))
+    return restore(SampleResult, json.dumps(data))
 
 
 def to_line(result: SampleResult, *, identity: bool = False) -> str:
@@ -69,27 +71,42 @@ def read_results(path: Path) -> Iterator[SampleResult]:
     """
     for number, text, _ in read_objects(path):
         try:
-            yield _restore(text)
+            yield restore(SampleResult, text)
         except ValueError as error:
             raise BadFile(path=str(path), line=number, reason=str(error)) from error
 
 
-def _restore(text: str) -> SampleResult:
+def restore(kind: type[T], text: str) -> T:
+    """Return the frozen dataclass of that kind that a JSON text tells of.
+
+    Raises:
+        ValueError: It tells of none; the message says where.
+    """
     from pydantic import ValidationError
 
     try:
-        return _adapter().validate_json(text, strict=True)
+        return cast("T", _adapter(cast("Any", kind)).validate_json(text, strict=True))
     except ValidationError as error:
         raise ValueError(problem(error)) from error
 
 
 @cache
-def _adapter() -> TypeAdapter[SampleResult]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import JsonValue, TypeAdapter
 
     # pydantic looks names up here first, and cannot follow the recursive alias of this name.
     Json = JsonValue  # noqa: F841, N806 - read by name, see above
-    return TypeAdapter(SampleResult)
+    return TypeAdapter(kind)
+
+
+def plain(value: object) -> Json:
+    """Return any of the library's nouns as plain JSON.
+
+    Raises:
+        ValueError: It holds a number that JSON cannot say.
+        TypeError: It holds something that is not JSON.
+    """
+    return _plain(value, left_out=frozenset())
 
 
 def _plain(value: object, *, left_out: frozenset[str]) -> Json:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evaluators.metrics.decompose import Significance
 from evaluators.metrics.estimate import Estimate, null
 from evaluators.metrics.estimators import (
     NO_PAIR,
@@ -14,7 +15,13 @@ from evaluators.metrics.estimators import (
     difference,
     gain,
 )
-from evaluators.metrics.intervals import McNemar, mcnemar, square_and_add
+from evaluators.metrics.intervals import (
+    McNemar,
+    clustered_se,
+    mcnemar,
+    square_and_add,
+    student_p,
+)
 from evaluators.metrics.measures import ONE_ANSWER
 from evaluators.metrics.trajectory import Graded, Trajectory
 from evaluators.model import Json
@@ -44,6 +51,8 @@ class Comparison:
     """On the last answers: b right only on the left, c right only on the right."""
     correlation: float | None
     """Of the last answers; None where one side never varies."""
+    significance: Significance
+    """Whether the last answers differ by more than chance: McNemar's test needs independence."""
 
     def to_json(self) -> dict[str, Json]:
         """Return plain JSON, differences by metric name."""
@@ -54,6 +63,7 @@ class Comparison:
             "differences": {name: e.to_json() for name, e in self.differences.items()},
             "mcnemar": self.mcnemar.to_json(),
             "correlation": self.correlation,
+            "significance": self.significance.to_json(),
         }
 
 
@@ -70,6 +80,7 @@ def compare(left: Iterable[Trajectory], right: Iterable[Trajectory]) -> Comparis
         differences=_differences(a, b, n_total=n_total),
         mcnemar=_flips_between(a, b),
         correlation=_correlation(a, b),
+        significance=_significance(a, b),
     )
 
 
@@ -81,6 +92,19 @@ def _flips_between(a: Graded, b: Graded) -> McNemar:
     if not a.n:
         return mcnemar(0, 0)
     return mcnemar(int((a.right(-1) & ~b.right(-1)).sum()), int((~a.right(-1) & b.right(-1)).sum()))
+
+
+def _significance(a: Graded, b: Graded) -> Significance:
+    if not a.n:
+        return Significance(None, "none")
+    if a.independent:
+        return Significance(_flips_between(a, b).p_exact, "mcnemar exact")
+    moves = b.right(-1).astype(float) - a.right(-1)
+    se = clustered_se(moves, a.clusters)
+    if se is None:
+        return Significance(None, "none")
+    p = student_p(float(moves.mean()), se, a.cluster_count - 1)
+    return Significance(p, "clustered t, paired")
 
 
 def _correlation(a: Graded, b: Graded) -> float | None:
