@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-from evaluators.errors import BudgetExceeded, EvaluatorError
+from evaluators.errors import BudgetExceeded, ContextTooLong, EvaluatorError
 from evaluators.model import (
     Answer,
     ChatRequest,
@@ -30,6 +30,8 @@ from evaluators.model import (
     Scores,
 )
 from evaluators.ports import Model, Task
+
+T = TypeVar("T")
 
 FREE_TEXT_TOKENS = 256
 """Token limit of calls that are not answers, unless the evaluator sets one."""
@@ -166,7 +168,10 @@ class Context:
             sampling = replace(sampling, logprobs=logprobs)
         self._record_given(chat)
         slot = self._take_slot()
-        completion = await self._model(role).complete(ChatRequest(chat, sampling))
+        model = self._model(role)
+        chat, completion, dropped = await self._fitting(
+            chat, lambda shown: model.complete(ChatRequest(shown, sampling))
+        )
         self._allowance.tokens += completion.usage.completion_tokens
         node = self._fill(
             slot,
@@ -181,7 +186,7 @@ class Context:
             sampling=sampling,
             usage=completion.usage,
             cached=completion.cached,
-            payload=_prompts(chat) | _sum_of_logprobs(completion),
+            payload=_prompts(chat) | _sum_of_logprobs(completion) | dropped,
         )
         return Reply(
             completion.text,
@@ -234,8 +239,10 @@ class Context:
         chat = _without_spent_prefixes(messages)
         self._record_given(chat)
         slot = self._take_slot()
-        request = LikelihoodRequest(chat, tuple(choices), labels)
-        found = await self._model(role).likelihood(request)
+        model, texts = self._model(role), tuple(choices)
+        chat, found, dropped = await self._fitting(
+            chat, lambda shown: model.likelihood(LikelihoodRequest(shown, texts, labels))
+        )
         logprobs = [choice.logprob for choice in found.choices]
         payload = {"choices": list(choices), "logprobs": logprobs, "labels": labels}
         node = self._fill(
@@ -251,7 +258,7 @@ class Context:
             sampling=None,
             usage=found.usage,
             cached=found.cached,
-            payload=payload | _prompts(chat),
+            payload=payload | _prompts(chat) | dropped,
         )
         return Scores(found.choices, found.usage, node.idx)
 
@@ -299,6 +306,22 @@ class Context:
             usage=None,
             payload=payload,
         )
+
+    async def _fitting(
+        self, chat: tuple[Message, ...], ask: Callable[[tuple[Message, ...]], Awaitable[T]]
+    ) -> tuple[tuple[Message, ...], T, dict[str, Json]]:
+        """Ask; where the task says so, with fewer few-shot examples until the prompt fits."""
+        dropped = 0
+        while True:
+            try:
+                answered = await ask(chat)
+            except ContextTooLong:
+                shorter = _without_oldest_example(chat, self.sample)
+                if self._task.info.overlong != "drop_examples" or shorter is None:
+                    raise
+                chat, dropped = shorter, dropped + 1
+            else:
+                return chat, answered, {"dropped_examples": dropped} if dropped else {}
 
     def _model(self, role: ModelRole) -> Model:
         return self._models.get(role) or self._models["actor"]
@@ -377,6 +400,19 @@ def _without_spent_prefixes(messages: Sequence[Message]) -> tuple[Message, ...]:
         if before.role == after.role == "assistant" and after.content.startswith(before.content)
     }
     return tuple(message for index, message in enumerate(messages) if index not in spent)
+
+
+def _without_oldest_example(
+    chat: tuple[Message, ...], sample: Sample
+) -> tuple[Message, ...] | None:
+    """Return the chat without the first few-shot example of the prompt; None if it has none."""
+    ours = {id(message) for message in sample.messages}
+    shown = [m.role if id(m) in ours else "" for m in chat]
+    for index in range(len(chat) - 2):
+        # what follows an example is another question of the prompt, at last the sample's own
+        if shown[index : index + 3] == ["user", "assistant", "user"]:
+            return chat[:index] + chat[index + 2 :]
+    return None
 
 
 def _turns(chat: Sequence[Message], sample: Sample) -> int:

@@ -196,6 +196,15 @@ class CallRefused(CallError):
     id = "call-refused"
 
 
+class ContextTooLong(CallRefused):
+    """Prompt and completion together do not fit into the model's context window.
+
+    Args (as data): status, reason.
+    """
+
+    id = "context-too-long"
+
+
 class RuntimeUnavailable(CallError):
     """The runtime is dead, unreachable or broken; the sample must be made again.
 

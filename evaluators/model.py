@@ -27,6 +27,10 @@ TaskMode = Literal["generate_until", "generative", "likelihood"]
 """How a task is put: as lm-eval asks for text; as lettered options to choose from in writing; or by
 the likelihood of every option. The last two are the two modes of multiple-choice tasks."""
 
+Overlong = Literal["unscored", "drop_examples"]
+"""What becomes of a prompt that does not fit: no score, or fewer few-shot examples, oldest first.
+It is never cut silently."""
+
 CAPABILITIES: Mapping[str, str] = MappingProxyType({
     "chat": "conversations of several turns, through the model's own chat template",
     "prefix": "going on with a given beginning of the assistant's text",

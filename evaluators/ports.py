@@ -15,6 +15,7 @@ from evaluators.model import (
     Json,
     LikelihoodRequest,
     Likelihoods,
+    Overlong,
     Request,
     Sample,
     SampleResult,
@@ -87,6 +88,8 @@ class TaskInfo:
     """lm-eval's own dump of the configuration, for its result files."""
     mode: TaskMode = "generate_until"
     """How its questions are put and its answers scored."""
+    overlong: Overlong = "unscored"
+    """What becomes of a prompt that does not fit into the context window."""
 
 
 class Task(Protocol):

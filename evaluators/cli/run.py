@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,13 +16,18 @@ import click
 from evaluators.errors import BadParameter
 
 if TYPE_CHECKING:
-    from evaluators.model import ModelRole
+    from evaluators.model import Failure, ModelRole, SampleResult
     from evaluators.runtimes import ModelSpec
     from evaluators.session import Method, Plan, Report
     from evaluators.tasks import TaskSpec
 
 ROLES: tuple[ModelRole, ...] = ("critic", "judge")
 """Roles that another model may play."""
+
+CHANGES = (
+    "num_fewshot", "metric", "filter", "max_tokens", "temperature", "overlong", "system_prompt",
+)  # fmt: skip
+"""Options that change how a task is put or graded."""
 
 LM_EVAL = "lm-eval"
 """The runtime of every model name that is not itself a runtime."""
@@ -43,6 +49,11 @@ LM_EVAL = "lm-eval"
 @click.option("--metric", help="Primary metric, where the task has several.")
 @click.option("--filter", help="Primary filter, where the task has several.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Token limit of answers.")
+@click.option(
+    "--overlong",
+    type=click.Choice(["unscored", "drop_examples"]),
+    help="What becomes of a prompt that does not fit: no score, or fewer few-shot examples.",
+)
 @click.option("--system-prompt", help="System prompt before every question.")
 @click.option(
     "--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True)
@@ -160,7 +171,15 @@ def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | Non
         limits = {spec.name: options["limit"] for spec in specs}
     changes = {
         key: options[key]
-        for key in ("num_fewshot", "metric", "filter", "max_tokens", "temperature", "system_prompt")
+        for key in (
+            "num_fewshot",
+            "metric",
+            "filter",
+            "max_tokens",
+            "temperature",
+            "overlong",
+            "system_prompt",
+        )
         if options[key] is not None
     }
     return [replace(spec, **changes) for spec in specs], limits
@@ -205,8 +224,25 @@ def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
         title = f"{evaluator}({shown}) on {task}{_others(report)}"
         console.print(decomposition_table(title, decomposition))
         console.print(flips_line(decomposition), highlight=False)
+        for line in _failures(report.results[evaluator, task]):
+            console.print(line, style="yellow", highlight=False)
         if hint := extraction_hint(decomposition, report.tasks[task]):
             console.print(hint, style="yellow", highlight=False)
+
+
+def _failures(results: Sequence[SampleResult]) -> list[str]:
+    """Say why samples have no score: how many for which reason, with an example."""
+    failures = [result.failure for result in results if result.failure]
+    by_error = Counter(failure.error for failure in failures)
+    return [
+        f"{count} without a score ({error}), for example: {_last_line(failures, error)}"
+        for error, count in by_error.most_common()
+    ]
+
+
+def _last_line(failures: Sequence[Failure], error: str) -> str:
+    detail = next(failure.detail for failure in failures if failure.error == error)
+    return (detail.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _others(report: Report) -> str:

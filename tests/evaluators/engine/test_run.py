@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from evaluators.api import Context, Outcome, Sample, assistant, evaluator, metrics, user
 from evaluators.engine import Limits, SharedModel, evaluate
-from evaluators.errors import BadParameter, CallRefused, RuntimeUnavailable
+from evaluators.errors import BadParameter, CallRefused, ContextTooLong, RuntimeUnavailable
 from evaluators.evaluator import Evaluator
 from evaluators.formats.results import to_identity
-from evaluators.model import ChatRequest, SampleResult, Sampling
+from evaluators.model import ChatRequest, Completion, SampleResult, Sampling
 from evaluators.testing import ScriptedModel, ScriptedTask
 
 
@@ -340,3 +340,50 @@ class TestSampling:
         assert (answer.max_tokens, answer.stop, answer.seed) == (7, ("\n",), None)
         assert critique.stop == ()
         assert critique.max_tokens > 7
+
+
+class ShortSighted(ScriptedModel):
+    """Takes no more than so many messages."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(["Answer: 42"])
+        self.most = most
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        if len(request.messages) > self.most:
+            raise ContextTooLong(status=400, reason="more than the context window")
+        return await super().complete(request)
+
+
+@pytest.mark.parametrize(
+    ("most", "policy", "status", "sent", "dropped"),
+    [
+        (6, "unscored", "ok", 6, None),
+        (5, "unscored", "unscored", None, None),
+        (5, "drop_examples", "ok", 4, 1),
+        (2, "drop_examples", "ok", 2, 2),
+        (1, "drop_examples", "unscored", None, None),
+    ],
+)
+async def test_a_prompt_that_is_too_long(most, policy, status, sent, dropped) -> None:
+    task = ScriptedTask()
+    task.info = replace(task.info, overlong=policy)
+    shots = [m for i in range(2) for m in (user(f"Example {i}"), assistant(f"Answer: {i}"))]
+    plain = task.sample("0")
+    sample = replace(plain, messages=(plain.messages[0], *shots, plain.messages[1]))
+    results: list[SampleResult] = []
+
+    async def keep(result: SampleResult) -> None:
+        results.append(result)
+
+    models = {"actor": ShortSighted(most)}
+    await evaluate(twice, {"rounds": 0}, task=task, samples=[sample], models=models, sink=keep)
+    (result,) = results
+    assert result.status == status
+    if status == "ok":
+        (node,) = result.nodes
+        assert (len(node.messages), node.payload.get("dropped_examples")) == (sent, dropped)
+        assert node.messages[-1] == plain.messages[-1]
+    else:
+        assert result.failure is not None
+        assert result.failure.error == "context-too-long"
