@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +54,9 @@ def new_mark() -> Mark:
     return Mark(uuid.uuid4().hex, pid, _started(pid) or 0, _namespace())
 
 
-def kill_marked(attempt: str) -> int:
+def kill_marked(attempt: str, *, spare: Collection[int] = ()) -> int:
     """Kill every process that carries the mark of one start; return how many there were."""
-    return _kill_all(lambda mark: mark.attempt == attempt)
+    return _kill_all(lambda mark: mark.attempt == attempt, spare=spare)
 
 
 def kill_leftovers() -> int:
@@ -69,12 +69,12 @@ def marked(attempt: str) -> list[int]:
     return [pid for pid, mark in _marks() if mark.attempt == attempt]
 
 
-def _kill_all(chosen: Callable[[Mark], bool]) -> int:
+def _kill_all(chosen: Callable[[Mark], bool], *, spare: Collection[int] = ()) -> int:
     killed: set[int] = set()
     deadline = time.monotonic() + _DEATH
     # Again until none is left: one that forks while we look has a child that we have not seen.
     while time.monotonic() < deadline:
-        found = [pid for pid, mark in _marks() if chosen(mark)]
+        found = [pid for pid, mark in _marks() if pid not in spare and chosen(mark)]
         if not found:
             break
         for pid in found:

@@ -119,9 +119,11 @@ class Child:
         return f"the runtime died while starting ({how}){': ' + lines[-1] if lines else ''}"
 
 
-def _refusal(label: str, event: Mapping[str, Any]) -> BadModel:
-    """Return the error for a child that says why it cannot serve."""
+def _refusal(label: str, event: Mapping[str, Any]) -> BadModel | RuntimeUnavailable:
+    """Return the error for a child that says why it cannot serve, for good or for now."""
     reason = str(event.get("reason", "it cannot be served"))
+    if event.get("event") == "unavailable":
+        return RuntimeUnavailable(reason=reason)
     shortage = event.get("shortage")
     if isinstance(shortage, dict):
         return OutOfResources(model=label, reason=reason, **shortage)

@@ -37,5 +37,9 @@ def dialect_of(facts: Mapping[str, Any], transport: Transport) -> Dialect:
             from evaluators.runtimes.dialects.redraft import RedraftDialect
 
             return RedraftDialect(transport, chat="chat" in facts["capabilities"])
+        case "vllm":
+            from evaluators.runtimes.dialects.vllm import VllmDialect
+
+            return VllmDialect(transport, facts)
         case other:
             raise RuntimeUnavailable(reason=f"the runtime speaks an unknown dialect: {other!r}")
