@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from leaderboard.core import tether
 from leaderboard.core.postgres import EmbeddedPostgres
@@ -53,11 +54,13 @@ class Supervisor:
     Use it from the main thread: children are tied to the thread that starts them.
     """
 
-    folder: Path
-    """Where each service's log goes."""
+    folder: Path | None
+    """Where each service's log goes; None leaves them our own standard streams."""
     report: Report
     """Is told what a person should know, one line at a time."""
     postgres: EmbeddedPostgres | None = None
+    together: bool = False
+    """Services do not need one another: they are asked to stop all at once."""
     clock: Callable[[], float] = time.monotonic
     _children: list[_Child] = field(default_factory=list)
 
@@ -78,20 +81,20 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop the services, last started first, then the database; leave no process behind."""
+        for child in self._children if self.together else ():
+            if child.process.poll() is None:
+                child.process.terminate()
         while self._children:
             _stop(self._children.pop())
         if self.postgres is not None:
             self.postgres.stop()
 
-    def log(self, name: str) -> Path:
-        """Return the log file of a service."""
-        return self.folder / f"{name}.log"
+    def log(self, name: str) -> Path | None:
+        """Return the log file of a service, if it has one."""
+        return self.folder / f"{name}.log" if self.folder is not None else None
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.log(service.name)
-        mode = "wb" if log.exists() and log.stat().st_size > _KEPT_LOG else "ab"
-        with log.open(mode) as output:
+        with self._output(service.name) as output:
             return subprocess.Popen(  # noqa: S603 - our own commands, no shell
                 tether.command([*service.argv]),
                 stdin=subprocess.DEVNULL,
@@ -99,6 +102,17 @@ class Supervisor:
                 stderr=output,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop the others in order
             )
+
+    @contextlib.contextmanager
+    def _output(self, name: str) -> Iterator[IO[bytes] | None]:
+        log = self.log(name)
+        if log is None:
+            yield None
+            return
+        log.parent.mkdir(parents=True, exist_ok=True)
+        mode = "wb" if log.exists() and log.stat().st_size > _KEPT_LOG else "ab"
+        with log.open(mode) as output:
+            yield output
 
     def _revive(self, postgres: EmbeddedPostgres) -> None:
         self.report("The database stopped; starting it again.")
@@ -114,9 +128,10 @@ class Supervisor:
                 child.pause = FIRST_PAUSE
         elif child.restart_at is None:
             child.restart_at = now + child.pause
+            log = self.log(child.service.name)
             self.report(
                 f"{child.service.name} ended ({_fate(child.process.returncode)}); "
-                f"starting it again in {child.pause:.0f} s. Its log: {self.log(child.service.name)}"
+                f"starting it again in {child.pause:.0f} s.{f' Its log: {log}' if log else ''}"
             )
             child.pause = min(child.pause * 2, LONGEST_PAUSE)
         elif now >= child.restart_at:

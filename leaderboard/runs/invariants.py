@@ -78,7 +78,7 @@ def runs_follow_events() -> Iterator[str]:
 def completed_runs_are_whole() -> Iterator[str]:
     """5. Complete: nothing missing, no infrastructure error, sealed results equal to the rows."""
     for run in Run.objects.filter(state=State.COMPLETED):
-        planned = run.shards.aggregate(n=Sum("size"))["n"]
+        planned = (run.shards.aggregate(n=Sum("size"))["n"] or 0) * run.replicates
         present = run.results.exclude(status=_INFRA_ERROR).count()
         if not planned == present == run.results.count():
             yield f"{run}: {planned} planned, {present} present"

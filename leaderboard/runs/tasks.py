@@ -13,6 +13,7 @@ from django.db import transaction
 
 from leaderboard.celery import make_broker_folders
 from leaderboard.runs import services
+from leaderboard.runs.hardware import queue_of
 from leaderboard.runs.models import Run
 from leaderboard.runs.nudges import nudge
 
@@ -41,7 +42,7 @@ def sweep(**unknown: object) -> None:
 def hint(runs: Iterable[Run]) -> None:
     """Tell workers about runs once they are committed; never waits for the broker, never fails."""
     for run in runs:
-        queues = set(run.shards.values_list("hardware", flat=True))
+        queues = {queue_of(name) for name in run.shards.values_list("hardware", flat=True)}
         for name in sorted(queues):
             transaction.on_commit(partial(_sender.put, run.pk, name), robust=True)
 

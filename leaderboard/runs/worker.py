@@ -1,4 +1,4 @@
-"""A worker process: the claimer on the main thread, heartbeat, sweeper and Celery beside it."""
+"""A worker process: its slots on the main thread, heartbeat, sweeper and Celery beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,13 @@ from django.db import connections
 from evaluators.registry import installed
 from evaluators.runtimes.isolation import HIDDEN, confine
 from leaderboard.runs import services
-from leaderboard.runs.execution.claimer import Claimer
+from leaderboard.runs.devices import leased
+from leaderboard.runs.execution.crew import Crew
 from leaderboard.runs.execution.database import DATABASE_AWAY, DatabaseThread
 from leaderboard.runs.execution.heart import Heart
-from leaderboard.runs.execution.job import Tools
 from leaderboard.runs.execution.shelf import TaskShelf
+from leaderboard.runs.execution.tools import Tools
+from leaderboard.runs.hardware import CPU, Slot, queue_of
 from leaderboard.runs.hints import HintReceiver
 from leaderboard.runs.models import Worker
 from leaderboard.runs.nudges import listen
@@ -41,20 +42,27 @@ STUCK_SECONDS = 5.0
 EX_STUCK = 70
 """Exit status of a worker that gave itself up; whoever supervises starts another."""
 
-CLASSES = ("cpu", "gpu", "endpoint")
-"""Hardware classes that a worker may serve."""
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """How a worker process runs."""
 
-    classes: tuple[str, ...] = ("cpu",)
-    """Hardware classes that it serves."""
+    slots: tuple[Slot, ...] = (Slot((CPU,)),)
+    """What it serves, each with one runtime at a time."""
     celery: bool = True
     """Listen to the broker; without it the claimer's own polling is all there is."""
     until_idle: bool = False
     """End when there is nothing left to do."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Hardware classes that it serves."""
+        return tuple(dict.fromkeys(name for slot in self.slots for name in slot.classes))
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Devices that it owns."""
+        return tuple(gpu for slot in self.slots for gpu in slot.gpus)
 
 
 def worker_name() -> str:
@@ -63,19 +71,28 @@ def worker_name() -> str:
 
 
 def run_worker(options: WorkerOptions) -> int:
-    """Work until told to stop; return the exit status."""
-    name = worker_name()
+    """Work until told to stop; return the exit status.
+
+    Raises:
+        DevicesTaken: Another process owns one of the GPUs.
+    """
     # Runtimes run what strangers submit: the database and its passwords are not for their eyes.
     os.environ.setdefault(HIDDEN, str(Path(settings.REDRAFT_VAR) / "postgres"))
+    with leased(options.gpus, Path(settings.REDRAFT_VAR) / "devices"):
+        return _run(worker_name(), options)
+
+
+def _run(name: str, options: WorkerOptions) -> int:
     isolation = confine(["true"], network=False)[1]
     if isolation == "process_group":
         log.warning(
             "bubblewrap does not work here: runtimes run unconfined, for trusted models only"
         )
-    _register(name, options.classes, isolation)
+    _register(name, options, isolation)
     heart = Heart(name)
     sweeper = Sweeper()
-    receiver = HintReceiver(options.classes) if options.celery else None
+    queues = tuple(dict.fromkeys(map(queue_of, options.classes)))
+    receiver = HintReceiver(queues) if options.celery else None
     helpers = [helper for helper in (heart, sweeper, receiver) if helper is not None]
     for helper in helpers:
         helper.start()
@@ -93,44 +110,46 @@ def run_worker(options: WorkerOptions) -> int:
 
 
 async def _work(name: str, heart: Heart, *, options: WorkerOptions, isolation: str) -> None:
-    """Run the claimer until it ends by itself or a signal ends it."""
+    """Run the crew until it ends by itself or a signal ends it."""
     loop = asyncio.get_running_loop()
-    tools = Tools(
-        worker=name,
-        database=DatabaseThread("leases"),
-        store=DatabaseThread("generations"),
-        heart=heart,
-        shelf=TaskShelf(),
-        numbers=tuning(),
-    )
-    claimer = Claimer(tools, classes=options.classes, isolation=isolation)
+    shelf = TaskShelf()
+
+    def tools() -> Tools:
+        return Tools(
+            worker=name,
+            database=DatabaseThread("leases"),
+            store=DatabaseThread("generations"),
+            heart=heart,
+            shelf=shelf,
+            numbers=tuning(),
+        )
+
+    crew = Crew(options.slots, tools=tools, isolation=isolation)
     patience = threading.Timer(tuning().drain_seconds, os._exit, args=[1])
     patience.daemon = True
     for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, _drain, claimer, patience)
-    forget = listen(partial(_nudge, loop, claimer))
+        loop.add_signal_handler(sign, _drain, crew, patience)
+    forget = listen(partial(_nudge, loop, crew))
     pulse = Pulse(loop)
     try:
-        await claimer.run(until_idle=options.until_idle)
+        await crew.run(until_idle=options.until_idle)
     finally:
         forget()
         pulse.stop()
         patience.cancel()
-        await tools.shelf.close()
-        for thread in (tools.database, tools.store):
-            await thread.close()
+        await shelf.close()
 
 
-def _nudge(loop: asyncio.AbstractEventLoop, claimer: Claimer) -> None:
-    """Wake the claimer from another thread."""
-    loop.call_soon_threadsafe(claimer.nudge)
+def _nudge(loop: asyncio.AbstractEventLoop, crew: Crew) -> None:
+    """Wake the claimers from another thread."""
+    loop.call_soon_threadsafe(crew.nudge)
 
 
-def _drain(claimer: Claimer, patience: threading.Timer) -> None:
+def _drain(crew: Crew, patience: threading.Timer) -> None:
     """Let go of everything, and see to it that this does not take for ever."""
     if not patience.is_alive():
         log.info("draining")
-        claimer.drain()
+        crew.drain()
         patience.start()
 
 
@@ -199,12 +218,13 @@ class Sweeper:
         connections.close_all()
 
 
-def _register(name: str, classes: Sequence[str], isolation: str) -> None:
+def _register(name: str, options: WorkerOptions, isolation: str) -> None:
     Worker.objects.create(
         id=name,
         host=socket.gethostname()[:200],
         pid=os.getpid(),
-        hardware=list(classes),
+        hardware=list(options.classes),
+        devices=list(options.gpus),
         plugins={entry.name: f"{entry.distribution} {entry.version}" for entry in installed()},
         isolation=isolation,
         started_at=ClockTimestamp(),
@@ -214,6 +234,6 @@ def _register(name: str, classes: Sequence[str], isolation: str) -> None:
 
 def _sign_off(name: str) -> None:
     try:
-        Worker.objects.filter(pk=name).update(state="stopped", engine_key="")
+        Worker.objects.filter(pk=name).update(state="stopped", engine_key="", holds="", shards=0)
     except DATABASE_AWAY:
         log.warning("the database is away; the sweeper will find that %s has ended", name)

@@ -174,6 +174,9 @@ REDRAFT_POSTGRES_USER = ENV.postgres_user
 REDRAFT_LEASE_SECONDS: float
 REDRAFT_HEARTBEAT_SECONDS: float
 globals().update(ENV.as_settings())  # these two and every other number of `settings.work`
+REDRAFT_WORKER_HARDWARE = ENV.worker_hardware
+REDRAFT_WORKER_GPUS = ENV.worker_gpus
+REDRAFT_WORKER_SLOTS = ENV.worker_slots
 REDRAFT_REQUIRE_SANDBOX = ENV.require_sandbox
 REDRAFT_SUBMISSIONS_PER_DAY = ENV.submissions_per_day
 REDRAFT_FIELD_KEYS = ENV.field_keys

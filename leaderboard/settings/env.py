@@ -79,6 +79,22 @@ class Environment(Numbers):
         description="System user that runs the embedded PostgreSQL when Redraft is started as root "
         "(PostgreSQL refuses root); created when missing.",
     )
+    worker_hardware: str = Field(
+        "cpu,endpoint",
+        alias="REDRAFT_WORKER_HARDWARE",
+        description="Hardware classes that `worker` serves: cpu, endpoint, gpu, gpu-KIND.",
+    )
+    worker_gpus: str = Field(
+        "all",
+        alias="REDRAFT_WORKER_GPUS",
+        description="GPUs that `worker` shares out between its slots, by number or UUID.",
+    )
+    worker_slots: int = Field(
+        0,
+        ge=0,
+        alias="REDRAFT_WORKER_SLOTS",
+        description="Slots that share the GPUs; 0 gives every GPU a slot of its own.",
+    )
     require_sandbox: bool = Field(
         False,
         alias="REDRAFT_REQUIRE_SANDBOX",

@@ -3,33 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from leaderboard.runs.execution.job import Tools
+from leaderboard.runs.devices import Watch
 from leaderboard.runs.execution.plugins import Plugins
 from leaderboard.runs.execution.session import Session
-from leaderboard.runs.models import Worker
+from leaderboard.runs.execution.tools import Tools
+from leaderboard.runs.hardware import Slot
 from leaderboard.runs.services import claim
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a slot is doing, for its worker's row."""
+
+    state: str = "idle"
+    """idle, loading, running or blocked."""
+    engine_key: str = ""
+    holds: str = ""
+    shards: int = 0
+    problem: str = ""
+    """Why it takes no work."""
 
 
 class Claimer:
-    """One per worker process; looks for work by itself, and sooner when nudged."""
+    """One per slot; looks for work by itself, and sooner when nudged.
 
-    def __init__(self, tools: Tools, *, classes: Sequence[str], isolation: str) -> None:
-        self.polls = 0
-        """Grows with every look at the runs table: whoever watches sees that the worker lives."""
+    Args:
+        tools: What the slot's jobs share.
+        slot: What it serves, and with which GPUs.
+        isolation: How the worker confines its runtimes.
+        suspects: Tells whether a shard in another slot of the process has to be alone.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        slot: Slot,
+        isolation: str,
+        suspects: Callable[[Claimer], bool] = lambda claimer: False,
+    ) -> None:
         self._tools = tools
-        self._classes = classes
+        self._slot = slot
         self._isolation = isolation
+        self._suspects = suspects
         self._plugins = Plugins()
+        self._devices = Watch(slot.gpus)
+        self._problem = ""
         self._session: Session | None = None
         self._wake = asyncio.Event()
         self._draining = False
-        self._state = ("", "")
+
+    @property
+    def doing(self) -> Doing:
+        """What the slot is doing now."""
+        session = self._session
+        if session is None:
+            return Doing("blocked" if self._problem else "idle", problem=self._problem)
+        state = "idle" if not session.jobs else "running" if session.loaded else "loading"
+        return Doing(state, session.engine_key, session.holds, session.jobs)
+
+    @property
+    def solitary(self) -> bool:
+        """A shard in hand has to be alone."""
+        return self._session is not None and self._session.solitary
 
     def nudge(self) -> None:
         """Look for work now; call it on the event loop."""
@@ -59,19 +99,22 @@ class Claimer:
 
     async def _step(self) -> bool:
         """Take one shard if there is room and one to take; tell whether there may be more."""
-        self.polls += 1
         session = await self._usable_session()
-        if session is not None and not self._has_room(session):
+        if session is not None and not session.room:
+            return False
+        if session is None and await self._blocked():
             return False
         claimed = time.monotonic()
         able = await self._tools.database(self._plugins.able)
         held = await self._tools.database(
             claim,
             self._tools.worker,
-            classes=self._classes,
+            hardware=self._slot.takes,
             evaluators=able,
             warm=session.engine_key if session else "",
+            turn=bool(session and session.turn),
             company=bool(session and session.jobs),
+            suspects=self._suspects(self),
             isolation=self._isolation,
         )
         if held is None:
@@ -79,11 +122,10 @@ class Claimer:
             return False
         if session is not None and session.engine_key != held.engine_key:
             await session.close()
-            session = None
+            session = self._session = None
         if session is None:
-            session = self._session = Session(held, tools=self._tools)
+            session = self._session = Session(held, tools=self._tools, slot=self._slot)
         session.take(held, claimed=claimed, wake=self._wake)
-        await self._show()
         return True
 
     async def _usable_session(self) -> Session | None:
@@ -94,14 +136,15 @@ class Claimer:
             session = self._session = None
         return session
 
-    def _has_room(self, session: Session) -> bool:
-        full = session.jobs >= self._tools.numbers.shards_at_once
-        return session.usable and not full and not session.solitary
+    async def _blocked(self) -> bool:
+        """Tell whether something is on the slot's devices that is not ours."""
+        if self._slot.gpus:
+            self._problem = await asyncio.to_thread(self._devices.problem)
+        return bool(self._problem)
 
     async def _cool_down(self) -> None:
         """Stop a runtime that has been idle for long."""
         session = self._session
-        await self._show()
         if session is None or session.jobs:
             return
         if time.monotonic() - session.idle_since >= self._tools.numbers.warm_seconds:
@@ -119,16 +162,3 @@ class Claimer:
         session, self._session = self._session, None
         if session is not None:
             await session.drain()
-
-    async def _show(self) -> None:
-        """Say on the worker's row what it is doing, when that has changed."""
-        session = self._session
-        busy = "busy" if session and session.jobs else "idle"
-        state = (busy, session.engine_key if session else "")
-        if state != self._state:
-            self._state = state
-            await self._tools.database(_note, self._tools.worker, *state)
-
-
-def _note(worker: str, state: str, engine_key: str) -> None:
-    Worker.objects.filter(pk=worker).update(state=state, engine_key=engine_key)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from evaluators.engine import Limits, SharedModel, evaluate
-from evaluators.errors import BadTask, InputError, RuntimeUnavailable
+from evaluators.engine import Limits, evaluate
+from evaluators.errors import BadTask, InputError, OutOfResources, RuntimeUnavailable
 from evaluators.evaluator import Evaluator
-from evaluators.model import Sample, SampleResult
+from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Task
 from evaluators.registry import load_evaluator
 from evaluators.runtimes import RunningModel
-from leaderboard.catalog.services import note_sizes
+from leaderboard.catalog.services import note_probed, note_sizes
 from leaderboard.runs import services
 from leaderboard.runs.errors import (
     CANCELLED,
@@ -26,11 +25,8 @@ from leaderboard.runs.errors import (
     failure_of,
 )
 from leaderboard.runs.execution.batch import Batch
-from leaderboard.runs.execution.database import DatabaseThread
-from leaderboard.runs.execution.heart import Heart
-from leaderboard.runs.execution.shelf import TaskShelf
-from leaderboard.runs.services import Claim, Ending
-from leaderboard.runs.tuning import Tuning
+from leaderboard.runs.execution.tools import Breakdown, Opened, Runtime, Stop, Tools
+from leaderboard.runs.services import Claim, Ending, Player
 from leaderboard.runs.versions import server_versions
 
 log = logging.getLogger(__name__)
@@ -38,62 +34,9 @@ log = logging.getLogger(__name__)
 ROUNDS = 3
 """How often single samples that met infrastructure errors are made again before the shard waits."""
 
-Stop = Literal["fenced", "cancelled", "drained", "broken"]
-"""Why a job is told to stop."""
 
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What all jobs of a worker share."""
-
-    worker: str
-    database: DatabaseThread
-    """For leases and results."""
-    store: DatabaseThread
-    """For generations, so that neither waits for the other."""
-    heart: Heart
-    shelf: TaskShelf
-    numbers: Tuning
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A runtime that answers."""
-
-    running: RunningModel
-    shared: SharedModel
-
-
-@dataclass(frozen=True, slots=True)
-class Breakdown:
-    """Why a runtime can no longer be used."""
-
-    failure: Failure
-    company: bool
-    """Several shards were aboard."""
-    stalled: bool
-    """It was alive, but nothing came out of it: no death that anybody is blamed for."""
-
-
-class Runtime(Protocol):
-    """What a job needs of the session that it belongs to."""
-
-    async def opened(self) -> Opened:
-        """Wait for the runtime.
-
-        Raises:
-            InputError: The model cannot be served.
-            RuntimeUnavailable: It died while loading.
-        """
-        ...
-
-    def break_down(self, failure: Failure) -> Breakdown:
-        """Give the runtime up; the first reason counts."""
-        ...
-
-    def progressed(self, result: SampleResult) -> None:
-        """Take note that a sample was finished."""
-        ...
+MANY = 1_000_000
+"""Stands for a number of samples that is not known yet."""
 
 
 class Job:
@@ -102,6 +45,8 @@ class Job:
     def __init__(self, held: Claim, runtime: Runtime, *, tools: Tools) -> None:
         self.held = held
         self.alone = held.alone
+        self.left = held.size * held.replicates if held.size is not None else MANY
+        """Trajectories that are still to be made, as far as is known yet."""
         self._runtime = runtime
         self._tools = tools
         self._batch = Batch(held, tools.database, numbers=tools.numbers)
@@ -131,30 +76,32 @@ class Job:
             log.exception("%s: letting go of shard %s failed", self.held.run_id, self.held.shard)
 
     async def _end(self, error: BaseException | None) -> None:
-        ending = self._ending(error)
+        ending = await self._ending(error)
+        if isinstance(error, OutOfResources):
+            await self._tools.database(services.note_rungs, self.held, _rungs(error.data))
         if ending is None:
             return
         if ending.kind in {"drained", "died", "retry"}:
             await self._batch.flush()
         await self._tools.database(services.release, self.held, ending)
 
-    def _ending(self, error: BaseException | None) -> Ending | None:
+    async def _ending(self, error: BaseException | None) -> Ending | None:
         """Return how to let go, or None when the shard is complete or not ours."""
         match error:
             case None:
-                return self._stopped(self._stop)
+                return await self._stopped(self._stop)
             case Fenced():
                 return None
             case InputError():
                 log.info("%s: %s", self.held.run_id, error)
                 return Ending("failed", failure_of(error))
             case RuntimeUnavailable():
-                return self._broken(self._runtime.break_down(failure_of(error)))
+                return _broken(await self._runtime.blame(self.held, failure_of(error)))
             case _:
                 log.error("%s: shard %s", self.held.run_id, self.held.shard, exc_info=error)
                 return Ending("failed", failure_of(error))
 
-    def _stopped(self, reason: Stop | None) -> Ending | None:
+    async def _stopped(self, reason: Stop | None) -> Ending | None:
         match reason:
             case None | "fenced":
                 return None
@@ -163,11 +110,8 @@ class Job:
             case "drained":
                 return Ending("drained", DRAINED)
             case "broken":
-                return self._broken(self._runtime.break_down(Failure("run:app:runtime-died")))
-
-    def _broken(self, breakdown: Breakdown) -> Ending:
-        kind: Literal["retry", "died"] = "retry" if breakdown.stalled else "died"
-        return Ending(kind, breakdown.failure, company=breakdown.company)
+                died = Failure("run:app:runtime-died")
+                return _broken(await self._runtime.blame(self.held, died))
 
     async def _work(self) -> None:
         held, database = self.held, self._tools.database
@@ -201,36 +145,63 @@ class Job:
         return samples
 
     async def _missing(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Return the samples of which a trajectory is missing."""
         done = await self._tools.database(services.present, self.held)
-        return [sample for sample in samples if (sample.id, 0) not in done]
+        replicates = range(self.held.replicates)
+        missing = [s for s in samples if not all((s.id, number) in done for number in replicates)]
+        self.left = len(missing) * self.held.replicates
+        return missing
 
     async def _make(self, evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> None:
-        """Make what is missing, once the runtime answers."""
-        opened = await self._runtime.opened()
-        _check_capabilities(evaluator, opened.running)
-        facts = _facts(task, opened.running)
-        await self._tools.database(services.start, self.held, facts=facts)
+        """Make what is missing, once the runtimes answer."""
+        models = await self._runtime.models(self.held)
+        _check_capabilities(evaluator, models["actor"].running)
+        await self._note(task, models)
         for _ in range(ROUNDS):
             missing = await self._missing(samples)
             if not missing:
                 return
-            await self._evaluate(evaluator, task, missing, opened=opened)
+            await self._evaluate(evaluator, task, missing, models=models)
             await self._batch.flush()
 
+    async def _note(self, task: Task, models: Mapping[ModelRole, Opened]) -> None:
+        """Put down what the work is done with, on the shard and for those who choose models."""
+        held, database = self.held, self._tools.database
+        await database(services.start, held, facts=_facts(task, models))
+        if rungs := _rungs(models["actor"].running.info.identity):
+            await database(services.note_rungs, held, rungs)
+        players: dict[ModelRole, Player | None] = {"actor": held.actor, "critic": held.critic}
+        for role, player in players.items():
+            if player is not None:
+                running = models[role].running
+                await database(
+                    note_probed,
+                    player.model,
+                    capabilities=running.capabilities,
+                    context_window=running.context_window,
+                )
+
     async def _evaluate(
-        self, evaluator: Evaluator, task: Task, samples: Sequence[Sample], *, opened: Opened
+        self,
+        evaluator: Evaluator,
+        task: Task,
+        samples: Sequence[Sample],
+        *,
+        models: Mapping[ModelRole, Opened],
     ) -> None:
         # A batch is only full while more samples are waiting for it than it has rows.
-        lanes = max(self._tools.numbers.samples_in_flight, 2 * opened.running.info.batch_size)
+        batch = models["actor"].running.info.batch_size
+        lanes = max(self._tools.numbers.samples_in_flight, 2 * batch)
         work = asyncio.create_task(
             evaluate(
                 evaluator,
                 self.held.params,
                 task=task,
                 samples=samples,
-                models={"actor": opened.shared},
+                models={role: opened.shared for role, opened in models.items()},
                 sink=self._keep,
                 seed=self.held.seed,
+                replicates=self.held.replicates,
                 limits=Limits(in_flight=lanes),
             )
         )
@@ -248,6 +219,7 @@ class Job:
     async def _keep(self, result: SampleResult) -> None:
         await self._batch.add(result)
         if result.status != "infra_error":
+            self.left -= 1
             self.alone = False  # it makes progress, so it may have company again
             self._runtime.progressed(result)
 
@@ -264,10 +236,19 @@ def _check_capabilities(evaluator: Evaluator, running: RunningModel) -> None:
         raise MissingCapability(model=running.info.label, reason=reason, missing=missing)
 
 
-def _facts(task: Task, running: RunningModel) -> Mapping[str, Any]:
-    """Return what the manifest says of the task and the runtime."""
-    info, about = task.info, running.info
-    return {
+def _broken(breakdown: Breakdown) -> Ending:
+    return Ending(breakdown.kind, breakdown.failure, company=breakdown.company)
+
+
+def _rungs(data: Mapping[str, Any]) -> list[Any]:
+    """Return the steps down the memory ladder that a runtime tells of."""
+    return list(data.get("ladder") or ())
+
+
+def _facts(task: Task, models: Mapping[ModelRole, Opened]) -> Mapping[str, Any]:
+    """Return what the manifest says of the task and the runtimes."""
+    info = task.info
+    found: dict[str, Any] = {
         "task": {
             "name": info.name,
             "version": info.version,
@@ -277,17 +258,26 @@ def _facts(task: Task, running: RunningModel) -> Mapping[str, Any]:
             "filter": info.filter,
             "threshold": info.threshold,
             "num_fewshot": info.num_fewshot,
+            "mode": info.mode,
         },
-        "runtime": {
-            "fingerprint": running.fingerprint,
-            "versions": dict(about.versions),
-            "identity": dict(about.identity),
-            "dtype": about.dtype,
-            "device": about.device,
-            "context_window": about.context_window,
-            "chat_template_sha256": about.chat_template_sha256,
-            "exact_usage": about.exact_usage,
-            "isolation": about.isolation,
-        },
+        "runtime": _about(models["actor"].running),
         "server": server_versions(),
+    }
+    if "critic" in models:
+        found["critic"] = _about(models["critic"].running)
+    return found
+
+
+def _about(running: RunningModel) -> Mapping[str, Any]:
+    about = running.info
+    return {
+        "fingerprint": running.fingerprint,
+        "versions": dict(about.versions),
+        "identity": dict(about.identity),
+        "dtype": about.dtype,
+        "device": about.device,
+        "context_window": about.context_window,
+        "chat_template_sha256": about.chat_template_sha256,
+        "exact_usage": about.exact_usage,
+        "isolation": about.isolation,
     }

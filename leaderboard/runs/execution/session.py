@@ -1,54 +1,42 @@
-"""One runtime with the shards that are worked on with it."""
+"""The runtimes that a slot holds, with the shards that are worked on with them."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import statistics
 import time
-from collections import deque
+from collections.abc import Mapping
 
-from evaluators.engine import SharedModel
-from evaluators.errors import InputError, RedraftError, RuntimeUnavailable
-from evaluators.model import SampleResult
-from evaluators.runtimes import ModelSpec, RunningModel, open_runtime
-from leaderboard.runs.errors import Failure, failure_of
+from evaluators.errors import BadModel
+from evaluators.model import ModelRole, SampleResult
+from leaderboard.runs.errors import Failure
 from leaderboard.runs.execution.heart import News
-from leaderboard.runs.execution.job import Breakdown, Job, Opened, Stop, Tools
-from leaderboard.runs.execution.store import DatabaseStore
-from leaderboard.runs.services import Claim
-
-log = logging.getLogger(__name__)
-
-MEDIAN_OF = 101
-"""Samples that the usual time of a sample is taken from."""
-
-STALL_FACTOR = 20
-"""A runtime has stalled when nothing is finished for this many times the usual time."""
-
-STALLED = "run:app:stalled"
+from leaderboard.runs.execution.host import Host
+from leaderboard.runs.execution.job import Job
+from leaderboard.runs.execution.tools import Breakdown, Opened, Stop, Tools
+from leaderboard.runs.hardware import ENDPOINT, Slot, count_of
+from leaderboard.runs.services import Claim, Player
 
 
 class Session:
     """Starts a runtime at once, lends it to jobs, and ends with them.
 
-    A breakdown ends every job aboard and no other; the claimer then starts a new session.
+    Other models that shards name for further roles stand beside it for as long as a shard needs
+    them. A breakdown ends the jobs that used the runtime and no other; the claimer then starts a
+    new session.
     """
 
-    def __init__(self, held: Claim, *, tools: Tools) -> None:
+    def __init__(self, held: Claim, *, tools: Tools, slot: Slot) -> None:
         self.engine_key = held.engine_key
-        self.breakdown: Breakdown | None = None
         self.idle_since = time.monotonic()
-        self._label = held.run_id
-        self._spec = ModelSpec(**held.model)
         self._tools = tools
+        self._slot = slot
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = asyncio.Event()
-        self._seconds: deque[float] = deque(maxlen=MEDIAN_OF)
-        self._progress = time.monotonic()
-        self._opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        self._keeper = asyncio.create_task(self._keep())
+        self._sides: dict[str, Host] = {}
+        self._side_left = asyncio.Event()
+        self._wake = asyncio.Event()
+        gpus = self._place(held.actor, taken=())
+        self._main = Host(held.actor, tools=tools, gpus=gpus, on_break=self._end_users)
 
     @property
     def jobs(self) -> int:
@@ -63,7 +51,39 @@ class Session:
     @property
     def usable(self) -> bool:
         """More shards may come aboard."""
-        return self.breakdown is None and not self._keeper.done()
+        return self._main.usable
+
+    @property
+    def loaded(self) -> bool:
+        """The model answers."""
+        return self._main.loaded
+
+    @property
+    def holds(self) -> str:
+        """The names of the models that are held, for people."""
+        return " + ".join(host.player.label for host in (self._main, *self._sides.values()))
+
+    @property
+    def turn(self) -> bool:
+        """The runtime was loaded a short time ago, so that its own shards go first."""
+        opened = self._main.opened_at
+        return opened is None or time.monotonic() - opened < self._tools.numbers.turn_seconds
+
+    @property
+    def room(self) -> bool:
+        """Another shard would help: those aboard do not keep the runtime full.
+
+        What a full runtime leaves is for other workers; the tail of one shard fills with the head
+        of the next.
+        """
+        if not self.usable or self.solitary or self.jobs >= self._tools.numbers.shards_at_once:
+            return False
+        return sum(min(job.left, self.lanes) for job in self._jobs.values()) < self.lanes
+
+    @property
+    def lanes(self) -> int:
+        """Samples in flight that keep the runtime full: while one batch runs, the next waits."""
+        return max(self._tools.numbers.samples_in_flight, 2 * self._main.batch_size)
 
     def take(self, held: Claim, *, claimed: float, wake: asyncio.Event) -> None:
         """Begin to work on a shard.
@@ -71,133 +91,144 @@ class Session:
         Args:
             held: The claim.
             claimed: Monotonic time just before the claim.
-            wake: Set when the shard has been let go.
+            wake: Set when the shard has been let go, or leaves room for another.
         """
+        self._wake = wake
         job = Job(held, self, tools=self._tools)
         self._jobs[held.shard] = job
-        if not self._opened.done() or len(self._jobs) == 1:
-            self._progress = time.monotonic()
+        self._main.join(held.shard)
         loop = asyncio.get_running_loop()
 
         def tell(news: News) -> None:
             loop.call_soon_threadsafe(job.stop, news)
 
         self._tools.heart.hold(held.shard, fence=held.fence, claimed=claimed, tell=tell)
-        task = asyncio.create_task(self._run(job, wake))
+        task = asyncio.create_task(self._run(job))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def opened(self) -> Opened:
-        """Wait for the runtime.
+    async def models(self, held: Claim) -> Mapping[ModelRole, Opened]:
+        """Wait for the runtimes of all roles.
 
         Raises:
-            InputError: The model cannot be served.
-            RuntimeUnavailable: It died while loading.
+            BadModel: A model cannot be served, or there is no room for two.
+            RuntimeUnavailable: One died while loading.
         """
-        return await asyncio.shield(self._opened)
+        side = await self._side(held, held.critic) if held.critic is not None else None
+        found: dict[ModelRole, Opened] = {"actor": await self._main.opened(held)}
+        if side is not None:
+            found["critic"] = await side.opened(held)
+        return found
 
-    def break_down(self, failure: Failure) -> Breakdown:
-        """Give the runtime up and end every job aboard; the first reason counts."""
-        if self.breakdown is None:
-            # A model that never answered is to blame for that itself, not the shards that waited.
-            loaded = self._opened.done() and self._opened.exception() is None
-            company = loaded and len(self._jobs) > 1
-            self.breakdown = Breakdown(failure, company=company, stalled=failure.id == STALLED)
-            log.warning("the runtime of %s is given up: %s", self._label, failure.detail)
-            self._stop_jobs("broken")
-        return self.breakdown
+    async def blame(self, held: Claim, failure: Failure) -> Breakdown:
+        """Give up the runtime that failed the shard; the first reason counts."""
+        used = self._used_by(held.shard)
+        broken = next((host for host in used if not host.usable), None)
+        if broken is None and len(used) > 1:
+            mute = [host for host in used if not await host.answers()]
+            broken = mute[0] if mute else None
+        return (broken or self._main).break_down(failure)
 
     def progressed(self, result: SampleResult) -> None:
         """Take note that a sample was finished."""
-        self._progress = time.monotonic()
-        self._seconds.append(result.seconds)
+        for host in (self._main, *self._sides.values()):
+            host.progressed(result.seconds)
+        if self.room:
+            self._wake.set()
 
     async def drain(self) -> None:
         """Have every job store what it has and let go."""
-        self._stop_jobs("drained")
+        for job in self._jobs.values():
+            job.stop("drained")
         await self.close()
 
     async def close(self) -> None:
-        """Stop the runtime once its last job has ended."""
+        """Stop the runtimes once the last job has ended."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
-        self._closing.set()
-        if not self._opened.done():
-            self._keeper.cancel()  # still loading, and nobody waits for it any more
-        await asyncio.wait([self._keeper])
+        for host in (*self._sides.values(), self._main):
+            await host.close()
+        self._sides.clear()
 
-    def _stop_jobs(self, reason: Stop) -> None:
-        for job in self._jobs.values():
-            job.stop(reason)
-
-    async def _run(self, job: Job, wake: asyncio.Event) -> None:
+    async def _run(self, job: Job) -> None:
         shard = job.held.shard
         try:
             await job.run()
         finally:
             self._tools.heart.let_go(shard)
             del self._jobs[shard]
+            await self._leave(shard)
             self.idle_since = time.monotonic()
-            wake.set()
+            self._wake.set()
 
-    async def _keep(self) -> None:
-        """Hold the runtime open; opening and closing belong to one coroutine."""
-        try:
-            await self._serve()
-        except (InputError, RuntimeUnavailable) as error:
-            self._refuse(error)
-        except Exception as error:
-            log.exception("the runtime of %s failed", self._label)
-            self._refuse(RuntimeUnavailable(reason=f"{type(error).__name__}: {error}"))
-        finally:
-            self._refuse(RuntimeUnavailable(reason="the runtime was stopped"))
+    async def _leave(self, shard: int) -> None:
+        """Take a shard off its runtimes; one beside the main one ends with its last shard."""
+        self._main.users.discard(shard)
+        for key, host in list(self._sides.items()):
+            host.users.discard(shard)
+            if not host.users:
+                del self._sides[key]
+                await host.close()
+                self._side_left.set()
 
-    async def _serve(self) -> None:
-        numbers = self._tools.numbers
-        async with open_runtime(self._spec, start_timeout=numbers.load_seconds) as running:
-            store = DatabaseStore(self._tools.store, fingerprint=running.fingerprint)
-            in_flight = max(numbers.calls_in_flight, 2 * running.info.batch_size)
-            shared = SharedModel(running, store=store, in_flight=in_flight)
-            self._progress = time.monotonic()
-            self._opened.set_result(Opened(running, shared))
-            await self._watch(running)
-            while self._tasks:
-                await asyncio.wait(set(self._tasks))
-            await store.close()
+    async def _side(self, held: Claim, player: Player) -> Host:
+        """Return the runtime of another model, started beside the main one if there is room.
 
-    async def _watch(self, running: RunningModel) -> None:
-        """Return when the session closes, the runtime dies, or nothing comes out of it any more."""
-        closing = asyncio.create_task(self._closing.wait())
-        dead = asyncio.create_task(running.wait_dead())
-        stalled = asyncio.create_task(self._stalled())
-        watched: set[asyncio.Task[object]] = {closing, dead, stalled}
-        try:
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            if dead.done() and not closing.done():
-                how = f"the runtime died (status {dead.result()})"
-                self.break_down(Failure("run:app:runtime-died", how))
-            elif stalled.done():
-                self.break_down(Failure(STALLED, stalled.result()))
-        finally:
-            for task in watched:
-                task.cancel()
-            await asyncio.wait(watched)
+        Raises:
+            BadModel: There never is.
+        """
+        if not self._fits(player, beside=()):
+            raise BadModel(model=player.label, reason=self._no_room(player))
+        host = self._sides.get(player.engine_key)
+        while not (host.usable if host else self._fits(player, beside=tuple(self._sides.values()))):
+            self._side_left.clear()
+            await self._side_left.wait()
+            host = self._sides.get(player.engine_key)
+        if host is None:
+            taken = [
+                gpu for other in (self._main, *self._sides.values()) for gpu in other.gpus or ()
+            ]
+            gpus = self._place(player, taken=tuple(taken))
+            host = Host(player, tools=self._tools, gpus=gpus, on_break=self._end_users)
+            self._sides[player.engine_key] = host
+        host.join(held.shard)
+        return host
 
-    async def _stalled(self) -> str:
-        """Return, in words, that nothing has been finished for too long."""
-        while True:
-            usual = statistics.median(self._seconds) if self._seconds else 0.0
-            longest = max(self._tools.numbers.stall_seconds, STALL_FACTOR * usual)
-            silent = time.monotonic() - self._progress if self._jobs else 0.0
-            if silent >= longest:
-                return f"no sample was finished for {silent:.0f} s"
-            await asyncio.sleep(max(0.1, (longest - silent) / 2))
+    def _fits(self, player: Player, *, beside: tuple[Host, ...]) -> bool:
+        if player.hardware == ENDPOINT:
+            return True
+        players = [self._main.player, *(host.player for host in beside), player]
+        if self._slot.gpus:
+            return sum(count_of(other.hardware) for other in players) <= len(self._slot.gpus)
+        local = sum(other.hardware != ENDPOINT for other in players)
+        return local <= self._tools.numbers.local_runtimes
 
-    def _refuse(self, error: RedraftError) -> None:
-        """Tell whoever waits for the runtime that it does not come."""
-        if self._opened.done():
-            return
-        if self._jobs and not isinstance(error, InputError):
-            self.break_down(failure_of(error))
-        self._opened.set_exception(error)
-        self._opened.exception()  # marks it as seen: perhaps nobody waits any more
+    def _no_room(self, player: Player) -> str:
+        if self._slot.gpus:
+            needed = count_of(self._main.player.hardware) + count_of(player.hardware)
+            return (
+                f"beside {self._main.player.label} it would take {needed} GPUs, and a slot of this "
+                f"worker has {len(self._slot.gpus)}"
+            )
+        most = self._tools.numbers.local_runtimes
+        return (
+            f"beside {self._main.player.label} there is no room for it: a slot of this worker "
+            f"holds {most} model{'s' if most > 1 else ''} with weights (REDRAFT_LOCAL_RUNTIMES)"
+        )
+
+    def _place(self, player: Player, *, taken: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the slot's devices that a runtime may see; None leaves it to the environment."""
+        if not self._slot.gpus:
+            return None
+        free = [gpu for gpu in self._slot.gpus if gpu not in taken]
+        return tuple(free[: count_of(player.hardware)])
+
+    def _used_by(self, shard: int) -> list[Host]:
+        hosts = (self._main, *self._sides.values())
+        return [host for host in hosts if shard in host.users]
+
+    def _end_users(self, host: Host) -> None:
+        reason: Stop = "broken"
+        for shard in host.users:
+            if (job := self._jobs.get(shard)) is not None:
+                job.stop(reason)

@@ -1,13 +1,13 @@
 """Everything that writes runs: what people ask for, what workers do, what the sweeper mends."""
 
+from leaderboard.runs.services.claiming import Claim, Player, claim
 from leaderboard.runs.services.leases import (
-    Claim,
     Ending,
     beat,
-    claim,
     commit_batch,
     finish,
     fix_size,
+    note_rungs,
     present,
     release,
     start,
@@ -19,6 +19,7 @@ from leaderboard.runs.services.sweeping import Swept, sweep
 __all__ = [
     "Claim",
     "Ending",
+    "Player",
     "Submitted",
     "Swept",
     "beat",
@@ -27,6 +28,7 @@ __all__ = [
     "commit_batch",
     "finish",
     "fix_size",
+    "note_rungs",
     "present",
     "read_results",
     "release",

@@ -1,13 +1,12 @@
-"""All that a worker asks of the server: claim, start, beat, commit, finish, release.
+"""What an owner does with its shard: start, beat, commit, finish, release.
 
 The row of a shard says who may write: its owner, with its fence, for as long as the lease lasts.
-`SKIP LOCKED` gives claims their speed, the fence gives them their safety.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -17,31 +16,16 @@ from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from leaderboard.runs.errors import CANCELLED, DRAINED, Failure, Fenced
-from leaderboard.runs.models import Attempt, Run, SampleResult, Shard, State, Worker
+from leaderboard.runs.models import Attempt, SampleResult, Shard, State, Worker
 from leaderboard.runs.models.work import OWNED
+from leaderboard.runs.services.claiming import Claim
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.history import lock_run
-from leaderboard.runs.services.recovery import after_death, close_attempt, recover_lost
+from leaderboard.runs.services.recovery import after_death, close_attempt
 from leaderboard.runs.services.rows import Prepared
 from leaderboard.runs.services.storing import store
 from leaderboard.runs.services.transitions import is_stopping, move
-from leaderboard.runs.tuning import Tuning, tuning
-
-_PICK = """
-WITH pick AS (
-  SELECT s.id, s.state AS before
-    FROM runs_shard s JOIN runs_run r ON r.id = s.run_id
-   WHERE s.hardware = ANY(%(classes)s) AND r.evaluator_id = ANY(%(evaluators)s)
-     AND r.cancel_requested_at IS NULL AND r.failure_id = ''
-     AND s.attempts_charged < %(most)s
-     AND (s.state = 'QUEUED'
-          OR (s.state = 'RETRY_WAIT' AND s.not_before <= clock_timestamp()))
-   ORDER BY s.priority DESC, (s.queued_at < clock_timestamp() - %(aged)s) DESC,
-            (s.engine_key = %(warm)s) DESC, s.queued_at, s.id
-   LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED)
-SELECT pick.id FROM pick JOIN runs_shard s ON s.id = pick.id
- WHERE NOT %(company)s OR (s.engine_key = %(warm)s AND NOT s.alone)
-"""
+from leaderboard.runs.tuning import tuning
 
 _BEAT = """
 UPDATE runs_shard s SET lease_until = clock_timestamp() + %(lease)s
@@ -49,37 +33,6 @@ UPDATE runs_shard s SET lease_until = clock_timestamp() + %(lease)s
  WHERE r.id = s.run_id AND s.id = held.id AND s.fence = held.fence AND s.owner = %(worker)s
 RETURNING s.id, r.cancel_requested_at IS NOT NULL OR r.failure_id <> ''
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A shard in a worker's hands, with everything it needs to work on it."""
-
-    shard: int
-    run: int
-    fence: int
-    worker: str
-    run_id: str
-    """The run's public id, for log lines."""
-    engine_key: str
-    task: str
-    offset: int
-    size: int | None
-    """Planned samples; None until the task was loaded once."""
-    limit: int | None
-    """Samples of the whole task that belong to the run; None means all."""
-    seed: int
-    evaluator: str
-    evaluator_digest: str
-    params: Mapping[str, Any]
-    model: Mapping[str, Any]
-    """Fields of `evaluators.runtimes.ModelSpec`."""
-    has_chat_template: bool
-    suite: int
-    tasks: Sequence[Mapping[str, Any]]
-    """Fields of `evaluators.tasks.TaskSpec` of every task of the suite."""
-    alone: bool
-    """May have no company: it was aboard when a worker or runtime died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,98 +47,6 @@ class Ending:
     """Wait before the next attempt."""
 
 
-def claim(
-    worker: str,
-    *,
-    classes: Collection[str],
-    evaluators: Collection[int],
-    warm: str = "",
-    company: bool = False,
-    isolation: str = "",
-) -> Claim | None:
-    """Take the shard that is next, or nothing; what dead workers held is taken from them first.
-
-    Args:
-        worker: Who claims; new at every start of a process.
-        classes: Hardware classes that the worker serves.
-        evaluators: Evaluator versions that it has installed.
-        warm: Engine key of the runtime it keeps; equal shards go first for ten minutes.
-        company: The worker is busy: only a shard of the same engine will do, and only if that is
-            next and needs not be alone.
-        isolation: How the worker confines its runtimes.
-    """
-    recover_lost()
-    numbers = tuning()
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            wanted: dict[str, Any] = {
-                "classes": list(classes),
-                "evaluators": list(evaluators),
-                "most": numbers.max_charged,
-                "aged": timedelta(seconds=numbers.aged_seconds),
-                "warm": warm,
-                "company": company,
-            }
-            cursor.execute(_PICK, wanted)
-            picked = cursor.fetchone()
-        if picked is None:
-            return None
-        shard = Shard.objects.select_related("run").get(pk=picked[0])
-        _take(shard, worker, numbers=numbers)
-        Attempt.objects.create(
-            shard=shard, fence=shard.fence + 1, worker=worker, isolation=isolation
-        )
-        return _claim_of(shard, worker)
-
-
-def _take(shard: Shard, worker: str, *, numbers: Tuning) -> None:
-    move(
-        shard,
-        State.PREPARING,
-        actor=worker,
-        owner=worker,
-        fence=shard.fence + 1,
-        lease_until=ClockTimestamp() + numbers.lease,
-        not_before=None,
-        attempts_total=F("attempts_total") + 1,
-        attempts_charged=F("attempts_charged") + 1,
-        attempts_no_progress=F("attempts_no_progress") + 1,
-    )
-
-
-def _claim_of(shard: Shard, worker: str) -> Claim:
-    run = Run.objects.select_related("model", "suite", "evaluator").get(pk=shard.run_id)
-    entries = [dict(entry) for entry in run.suite.definition]
-    limits = {entry["name"]: entry.pop("limit", None) for entry in entries}
-    bounds = [bound for bound in (run.limit, limits.get(shard.task)) if bound is not None]
-    return Claim(
-        shard=shard.pk,
-        run=run.pk,
-        fence=shard.fence + 1,
-        worker=worker,
-        run_id=run.public_id,
-        engine_key=shard.engine_key,
-        task=shard.task,
-        offset=shard.offset,
-        size=shard.size,
-        limit=min(bounds, default=None),
-        seed=run.seed,
-        evaluator=run.evaluator.name,
-        evaluator_digest=run.evaluator.digest,
-        params=run.params,
-        model={
-            "runtime": run.model.runtime,
-            "model": run.model.model_class,
-            "args": run.model.args,
-            "batch_size": run.model.batch_size,
-        },
-        has_chat_template=run.model.has_chat_template,
-        suite=run.suite_id,
-        tasks=entries,
-        alone=shard.alone,
-    )
-
-
 def start(held: Claim, *, facts: Mapping[str, Any]) -> None:
     """Say that the work begins, and with what.
 
@@ -197,6 +58,12 @@ def start(held: Claim, *, facts: Mapping[str, Any]) -> None:
         move(shard, State.RUNNING, actor=held.worker, facts=dict(facts))
 
 
+def note_rungs(held: Claim, rungs: Sequence[Any]) -> None:
+    """Put down the steps down the memory ladder that an attempt took, with their numbers."""
+    attempt = Attempt.objects.filter(shard_id=held.shard, fence=held.fence)
+    attempt.update(rungs=list(rungs))
+
+
 def fix_size(held: Claim, available: int) -> int:
     """Settle how many samples a shard has, now that its task was loaded; a long task is cut.
 
@@ -204,7 +71,7 @@ def fix_size(held: Claim, available: int) -> int:
         available: Samples of the whole task that belong to the run.
 
     Returns:
-        The planned samples of this shard.
+        The planned questions of this shard.
 
     Raises:
         Fenced: The shard is no longer ours.
@@ -304,7 +171,7 @@ def finish(held: Claim) -> bool:
     """
     with transaction.atomic():
         shard = _owned(held)
-        if shard.size is None or len(present(held)) < shard.size:
+        if shard.size is None or len(present(held)) < shard.size * held.replicates:
             return False
         if shard.state != State.SCORING:
             move(shard, State.SCORING, actor=held.worker)

@@ -45,9 +45,17 @@ def _recover_one(actor: str) -> bool:
 
 
 def had_company(shard: Shard) -> bool:
-    """Tell whether the shard's owner held, or lost, other shards as well."""
+    """Tell whether others were aboard when the shard's owner died, so that nobody is to blame yet.
+
+    One that had to be alone, and made no progress, was the only suspect: workers see to that.
+    Others were aboard if their attempt is open, or was closed after the last sign of life.
+    """
+    if shard.alone:
+        return False
+    mine = Attempt.objects.get(shard=shard, fence=shard.fence)
+    alive = mine.last_heartbeat_at or mine.started_at
     others = Attempt.objects.filter(worker=shard.owner).exclude(shard=shard)
-    return others.filter(Q(ended_at=None) | Q(outcome="lost")).exists()
+    return others.filter(Q(ended_at=None) | Q(outcome="lost", ended_at__gt=alive)).exists()
 
 
 def after_death(

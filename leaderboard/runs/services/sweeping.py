@@ -110,5 +110,5 @@ def _bury_workers() -> int:
     return (
         Worker.objects.filter(last_seen__lt=silent)
         .exclude(state="stopped")
-        .update(state="stopped", engine_key="")
+        .update(state="stopped", engine_key="", holds="", shards=0)
     )

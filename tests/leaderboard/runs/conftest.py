@@ -16,11 +16,12 @@ from leaderboard.accounts.models import User
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel
 from leaderboard.catalog.services import note_sizes, record_suite, register_model
 from leaderboard.runs import services
-from leaderboard.runs.execution.claimer import Claimer
+from leaderboard.runs.execution.crew import Crew
 from leaderboard.runs.execution.database import DatabaseThread
 from leaderboard.runs.execution.heart import Heart
-from leaderboard.runs.execution.job import Tools
 from leaderboard.runs.execution.shelf import TaskShelf
+from leaderboard.runs.execution.tools import Tools
+from leaderboard.runs.hardware import Slot
 from leaderboard.runs.models import Shard, Worker
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.rows import Prepared, prepare
@@ -102,7 +103,7 @@ def take(db):
     def claim(worker="worker-1", **options):
         Worker.objects.get_or_create(id=worker, defaults={"host": "here", "pid": 1})
         able = list(EvaluatorVersion.objects.values_list("pk", flat=True))
-        return services.claim(worker, **{"classes": ["cpu"], "evaluators": able, **options})
+        return services.claim(worker, **{"hardware": ["cpu"], "evaluators": able, **options})
 
     return claim
 
@@ -164,20 +165,23 @@ def prepared(*numbers: int, **how) -> list[Prepared]:
 async def _work(name: str, until_idle: bool, **numbers) -> None:
     heart = Heart(name)
     heart.start()
-    tools = Tools(
-        worker=name,
-        database=DatabaseThread("leases"),
-        store=DatabaseThread("generations"),
-        heart=heart,
-        shelf=TaskShelf(),
-        numbers=tuning().model_copy(update=numbers),
-    )
+    shelf = TaskShelf()
+    slots = numbers.pop("slots", (Slot(("cpu",)),))
+
+    def tools() -> Tools:
+        return Tools(
+            worker=name,
+            database=DatabaseThread("leases"),
+            store=DatabaseThread("generations"),
+            heart=heart,
+            shelf=shelf,
+            numbers=tuning().model_copy(update=numbers),
+        )
+
     try:
-        await Claimer(tools, classes=("cpu",), isolation="test").run(until_idle=until_idle)
+        await Crew(slots, tools=tools, isolation="test").run(until_idle=until_idle)
     finally:
-        await tools.shelf.close()
-        await tools.database.close()
-        await tools.store.close()
+        await shelf.close()
         heart.stop()
 
 

@@ -79,7 +79,7 @@ class TestClaiming:
     def test_leaves_what_it_cannot_run(self, submit, take, evaluators):
         submit("reask")
         assert take(evaluators=[evaluators["single_pass"].pk]) is None
-        assert take(classes=["gpu"]) is None
+        assert take(hardware=["gpu"]) is None
         assert take(evaluators=[evaluators["reask"].pk]) is not None
 
     def test_leaves_cancelled_runs(self, submit, take):

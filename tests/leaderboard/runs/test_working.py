@@ -153,7 +153,7 @@ class TestFailing:
         (run,) = submit("needy")
         work()
         assert ended(run) == (State.FAILED, "run:user:capability-missing")
-        assert "top_logprobs" in run.failure_detail
+        assert "full_vocab_stats" in run.failure_detail
 
     def test_leaves_runs_of_another_plugin_version(self, submit, work):
         (run,) = submit("reask")
@@ -234,7 +234,7 @@ NEEDY = '''
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics
 
 
-@evaluator(metrics=[*metrics.decomposition], requires=["chat", "top_logprobs"])
+@evaluator(metrics=[*metrics.decomposition], requires=["chat", "full_vocab_stats"])
 async def needy(ctx: Context, sample: Sample) -> Outcome:
     """Ask for what an echo cannot give."""
     return Outcome([await ctx.generate(sample.messages)])

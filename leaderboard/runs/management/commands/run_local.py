@@ -6,8 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from leaderboard.runs.devices import visible_gpus
+from leaderboard.runs.management.commands.worker import plan_slots
 from leaderboard.runs.models import Run, State
-from leaderboard.runs.worker import CLASSES, WorkerOptions, run_worker
+from leaderboard.runs.worker import WorkerOptions, run_worker
 
 
 class Command(BaseCommand):
@@ -27,7 +29,10 @@ class Command(BaseCommand):
             if run is None:
                 raise CommandError(f"There is no run {options['run']!r}.")
             run.shards.filter(state__in=[State.QUEUED, State.RETRY_WAIT]).update(priority=100)
-        run_worker(WorkerOptions(classes=CLASSES, celery=False, until_idle=True))
+        classes = "cpu,endpoint,gpu" if visible_gpus() else "cpu,endpoint"
+        groups = plan_slots(classes, "all", 0)
+        slots = tuple(slot for group in groups for slot in group)
+        run_worker(WorkerOptions(slots, celery=False, until_idle=True))
         if run is not None:
             run.refresh_from_db()
             self.stdout.write(f"{run.public_id} {run.state} {run.failure_id} {run.failure_detail}")
