@@ -1,5 +1,6 @@
 """Runtimes: a model is a child process that serves an OpenAI-compatible API on a Unix socket."""
 
+from evaluators.runtimes.canary import canary
 from evaluators.runtimes.kinds import Preflight, RuntimeKind, runtime_kind, runtime_names
 from evaluators.runtimes.launch import ModelInfo, RunningModel, open_runtime
 from evaluators.runtimes.preflight import preflight
@@ -13,6 +14,7 @@ __all__ = [
     "RunningModel",
     "RuntimeKind",
     "bundled_models",
+    "canary",
     "open_runtime",
     "parse_model_args",
     "preflight",

@@ -79,6 +79,9 @@ class RuntimeKind:
     """Folders and files that the confined child must find, wherever they lie."""
     writes: Callable[[ModelSpec], tuple[Path, ...]] = field(default=lambda spec: ())
     """Existing folders that the confined child may change, beside that of its socket."""
+    memory: Callable[[ModelSpec], Mapping[str, Json]] | None = None
+    """The arguments in force that can be lowered where memory is short: `max_num_seqs`,
+    `max_model_len`. None where nothing can be."""
 
 
 def runtime_names() -> dict[str, str]:

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evaluators.errors import BadModel, RuntimeUnavailable
+from evaluators.errors import RuntimeUnavailable
 from evaluators.model import ChatRequest, Completion, Json, LikelihoodRequest, Likelihoods
+from evaluators.runtimes import gpu
 from evaluators.runtimes.client import Transport
 from evaluators.runtimes.connection import Connection, Life
 from evaluators.runtimes.dialects import Dialect, dialect_of
 from evaluators.runtimes.endpoint.guard import EgressPolicy
-from evaluators.runtimes.isolation import Isolation, child_environment, confine
+from evaluators.runtimes.isolation import Isolation
 from evaluators.runtimes.kinds import RuntimeKind, runtime_kind
-from evaluators.runtimes.process import Child
 from evaluators.runtimes.spec import ModelSpec, stable_json
+from evaluators.runtimes.start import Terms, start_child
 
 START_TIMEOUT = 900.0
 """Seconds that a model may take to load."""
 
 _SOCKET_LIMIT = 100
 """Bytes of a socket's path; the kernel allows 107."""
+
+_GPUS = "CUDA_VISIBLE_DEVICES"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class ModelInfo:
     """False for somebody else's endpoint: what it serves may change without notice."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Why capabilities are lacking, by their names, where something was tried in vain."""
+    ladder: tuple[Mapping[str, Json], ...] = ()
+    """What had to be lowered for want of memory: argument, before, after, reason."""
 
 
 class RunningModel:
@@ -69,6 +78,8 @@ class RunningModel:
         self._dialect = dialect
         self.info = info
         self.fingerprint = fingerprint
+        self.dirty: tuple[gpu.Dirty, ...] = ()
+        """GPUs whose memory had not come back a minute after the end; known only then."""
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -126,6 +137,8 @@ async def open_runtime(
     secret: str | None = None,
     policy: EgressPolicy | None = None,
     environment: Mapping[str, str] | None = None,
+    needed_tokens: int | None = None,
+    gpus: gpu.Reader = gpu.read_devices,
 ) -> AsyncIterator[RunningModel]:
     """Run the model in a child process, or connect to its endpoint, until the block is left.
 
@@ -136,9 +149,13 @@ async def open_runtime(
         secret: Key of an endpoint. It goes into request headers and nowhere else.
         policy: What an endpoint may be; public addresses over https when None.
         environment: Variables of the child beside those it inherits: the GPUs it may see, say.
+        needed_tokens: Most tokens that a prompt and its completion will have together: where memory
+            is short, the context window is lowered to this. None when unknown.
+        gpus: Looks at the machine's GPUs, whose memory has to be free again afterwards.
 
     Raises:
         BadModel: The model cannot be served, with the reason in words.
+        OutOfResources: There is too little memory for it, with the numbers.
         RuntimeUnavailable: The child died or was not ready in time.
     """
     kind = runtime_kind(spec.runtime)
@@ -148,25 +165,49 @@ async def open_runtime(
         async with kind.connect(spec, secret, allowed) as connection:
             yield _running(spec, connection, isolation="none", identity=kind.identity(spec))
         return
-    identity = await asyncio.to_thread(kind.identity, spec)
     folder = _private_folder(socket_dir)
+    terms = Terms(
+        socket=folder / "s",
+        log=log_path or folder / "log",
+        timeout=start_timeout,
+        environment=environment or {},
+        needed_tokens=needed_tokens,
+    )
     try:
-        socket = folder / "s"
-        command, isolation = await asyncio.to_thread(_confined, kind, spec, socket)
-        env = {**child_environment(kind.environment(spec)), **(environment or {})}
-        child = await Child.start(command, env=env, log=log_path or folder / "log")
-        try:
-            facts = await child.ready(label=spec.label, timeout=start_timeout)
-            transport = Transport(socket)
-            try:
-                served = Connection(child, dialect_of(facts, transport), facts)
-                yield _running(spec, served, isolation=isolation, identity=identity)
-            finally:
-                await transport.close()
-        finally:
-            await child.kill()
+        async with _child(kind, spec, terms, gpus=gpus) as running:
+            yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _child(
+    kind: RuntimeKind, spec: ModelSpec, terms: Terms, *, gpus: gpu.Reader
+) -> AsyncIterator[RunningModel]:
+    """Serve the model in a child, and see the GPUs' memory come back when it has ended."""
+    seen = terms.environment.get(_GPUS, os.environ.get(_GPUS))
+    baseline = gpu.visible(await asyncio.to_thread(gpus), seen)
+    started = await start_child(kind, spec, terms)
+    running: RunningModel | None = None
+    try:
+        identity = await asyncio.to_thread(kind.identity, started.spec)
+        transport = Transport(terms.socket)
+        try:
+            dialect = dialect_of(started.facts, transport)
+            served = Connection(started.child, dialect, started.facts)
+            running = _running(started.spec, served, isolation=started.isolation, identity=identity)
+            ladder = tuple(rung.to_json() for rung in started.ladder)
+            running.info = replace(running.info, ladder=ladder)
+            yield running
+        finally:
+            await transport.close()
+    finally:
+        await started.child.kill()
+        dirty = await gpu.settle(baseline, reader=gpus)
+        if dirty:
+            _log.error("GPU memory did not come back after %s: %s", spec.label, dirty)
+        if running is not None:
+            running.dirty = dirty
 
 
 def _running(
@@ -179,18 +220,6 @@ def _running(
     info = _info(connection.facts, isolation=isolation, identity=identity)
     fingerprint = _fingerprint(spec, info)
     return RunningModel(connection.life, connection.dialect, info=info, fingerprint=fingerprint)
-
-
-def _confined(kind: RuntimeKind, spec: ModelSpec, socket: Path) -> tuple[list[str], Isolation]:
-    if kind.command is None:
-        reason = f"the runtime {kind.name} says neither how to start nor how to connect"
-        raise BadModel(model=spec.label, reason=reason)
-    return confine(
-        kind.command(spec, socket),
-        network=kind.network(spec),
-        writable=[socket.parent, *kind.writes(spec)],
-        readable=kind.reads(spec),
-    )
 
 
 def _private_folder(parent: Path | None) -> Path:

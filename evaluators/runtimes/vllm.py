@@ -253,6 +253,13 @@ def _writes(spec: ModelSpec) -> tuple[Path, ...]:
     return (compiled, *writable_home(_unpacked(_located(spec), installation)))
 
 
+def _memory(spec: ModelSpec) -> Mapping[str, Json]:
+    """Return what can be lowered: the rows at a time, and the context of each."""
+    args = _arguments(spec, _located(spec), find_installation())
+    window = args.get("max_model_len") or _check(spec).context_window
+    return {"max_num_seqs": args["max_num_seqs"], "max_model_len": window}
+
+
 runtime = RuntimeKind(
     name="vllm",
     summary="A supervised vLLM server: GPUs at full speed, and processors.",
@@ -262,5 +269,6 @@ runtime = RuntimeKind(
     environment=lambda spec: _OWN,
     reads=_reads,
     writes=_writes,
+    memory=_memory,
 )
 """What the entry point `vllm` offers."""
