@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+States: TypeAlias = Mapping[int, tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of one row by layer, each heads × positions × size."""
 
 
 def can_join(cache: DynamicCache) -> bool:
@@ -32,6 +36,31 @@ def drop_columns(cache: DynamicCache, count: int) -> None:
         layer.values = layer.values[:, :, count:]
 
 
+def take_row(cache: DynamicCache, row: int, columns: torch.Tensor) -> States:
+    """Copy what one row holds at these positions."""
+    layers: list[Any] = cache.layers
+    return {
+        index: (layer.keys[row][:, columns], layer.values[row][:, columns])
+        for index, layer in enumerate(layers)
+        if layer.is_initialized
+    }
+
+
+def put_rows(cache: DynamicCache, rows: Sequence[tuple[States, int]]) -> None:
+    """Fill an empty cache with the first positions of rows, padded on the left.
+
+    Args:
+        rows: What rows hold, and how many positions of each to use.
+    """
+    longest = max(count for _, count in rows)
+    for index in rows[0][0]:
+        keys, values = (
+            torch.stack([_widen(states[index][part][:, :count], longest) for states, count in rows])
+            for part in (0, 1)
+        )
+        cache.update(keys, values, index)
+
+
 def join(cache: DynamicCache, other: DynamicCache) -> None:
     """Append the rows of the other cache, padding the shorter of the two on the left."""
     for layer, joining in zip(_filled(cache), _filled(other), strict=True):
@@ -49,7 +78,7 @@ def join_masks(mask: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def _widen(states: torch.Tensor, length: int) -> torch.Tensor:
-    missing = length - states.shape[2]
+    missing = length - states.shape[-2]
     return pad(states, (0, 0, missing, 0)) if missing else states
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers.cache_utils import DynamicCache
 
 from evaluators.model import Sampling
 from evaluators.runtimes.lm_eval_server import cache as surgery
+from evaluators.runtimes.lm_eval_server.prefixes import Kept, Prefixes
 from evaluators.runtimes.lm_eval_server.rows import Processors, Row, TextRules
 from evaluators.runtimes.lm_eval_server.sampling import Dice, draw
 from evaluators.runtimes.server.protocol import Reply
@@ -26,8 +28,23 @@ _PADDING = {"cpu": 48}
 _PADDING_ELSEWHERE = 1024
 """The same on accelerators, which many small passes hold up more than padding does."""
 
-_New = tuple[int, list[int], Sampling]
-"""A row that is about to join: ticket, prompt, sampling."""
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A row that is about to join."""
+
+    ticket: int
+    prompt: list[int]
+    sampling: Sampling
+    kept: Kept | None = None
+    """The cache of the chat that it goes on from."""
+    shared: int = 0
+    """How many tokens of the prompt that cache holds."""
+
+    @property
+    def missing(self) -> int:
+        """Tokens of the prompt that have to be computed."""
+        return len(self.prompt) - self.shared
 
 
 class Decoder:
@@ -46,6 +63,12 @@ class Decoder:
         probe = DynamicCache(config=lm.model.config)
         self.joins = self._positions and surgery.can_join(probe)
         self._shrinks = self._positions and surgery.can_shrink(probe)
+        # Splitting a computation changes its last bits. In float32 that is as little as batch mates
+        # do; in half precision it may change texts. Accelerators have no memory to spare for it.
+        keeps = self.joins and self._device.type == "cpu" and lm.model.dtype == torch.float32
+        self.prefixes = Prefixes() if keeps else None
+        self.prefilled = 0
+        """Tokens of prompts that were computed, for those who measure."""
         self.clear()
 
     def clear(self) -> None:
@@ -68,37 +91,56 @@ class Decoder:
         """Let rows that nobody waits for end here; they leave with the next step."""
         for row in self._rows:
             row.stopped = row.stopped or row.ticket in tickets
-        kept = [[new for new in group if new[0] not in tickets] for group in self._waiting]
+        kept = [[new for new in group if new.ticket not in tickets] for group in self._waiting]
         self._waiting = [group for group in kept if group]
 
     @torch.inference_mode()
-    def step(self, joining: Sequence[_New]) -> list[tuple[int, Reply]]:
-        """Prefill the new rows, give every row a token, and return those that are finished."""
+    def step(self, joining: Sequence[tuple[int, list[int], Sampling]]) -> list[tuple[int, Reply]]:
+        """Prefill the new rows, give every row a token, and return those that are finished.
+
+        Args:
+            joining: Ticket, prompt and sampling of every new row.
+        """
         done = self._leave()
-        self._waiting += _groups(joining, padding=self._padding)
+        arrived = [self._arrive(*new) for new in joining]
+        # Apart, so that first turns are computed as if nothing were kept.
+        for continuing in (False, True):
+            group = [new for new in arrived if bool(new.shared) is continuing]
+            self._waiting += _groups(group, padding=self._padding)
         # A cache that cannot be joined takes its groups one after the other.
         while self._waiting and (self.joins or not self._rows):
-            self._prefill([self._start(*new) for new in self._waiting.pop(0)])
+            self._prefill(self._waiting.pop(0))
         done += self._leave()
         if self._rows:
             self._decode()
             done += self._leave()
         return done
 
-    def _start(self, ticket: int, prompt: list[int], sampling: Sampling) -> Row:
-        row = self._rules.row(ticket, prompt, sampling, dice=Dice(sampling, self._device))
+    def _arrive(self, ticket: int, prompt: list[int], sampling: Sampling) -> _New:
+        found = self.prefixes.longest(prompt) if self.prefixes else None
+        return _New(ticket, prompt, sampling, *(found or ()))
+
+    def _start(self, new: _New) -> Row:
+        dice = Dice(new.sampling, self._device)
+        row = self._rules.row(new.ticket, new.prompt, new.sampling, dice=dice)
         self._processors.attach(row)
         return row
 
-    def _prefill(self, rows: list[Row]) -> None:
-        longest = max(len(row.prompt) for row in rows)
-        ids = torch.zeros((len(rows), longest), dtype=torch.long)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        for index, row in enumerate(rows):
-            ids[index, longest - len(row.prompt) :] = torch.tensor(row.prompt)
-            mask[index, longest - len(row.prompt) :] = 1
+    def _prefill(self, group: list[_New]) -> None:
+        rows = [self._start(new) for new in group]
+        behind = max(new.shared for new in group)
+        ahead = max(new.missing for new in group)
+        ids = torch.zeros((len(group), ahead), dtype=torch.long)
+        mask = torch.zeros((len(group), behind + ahead), dtype=torch.long)
+        for index, new in enumerate(group):
+            ids[index, ahead - new.missing :] = torch.tensor(new.prompt[new.shared :])
+            mask[index, behind - new.shared : behind] = 1
+            mask[index, behind + ahead - new.missing :] = 1
+        self.prefilled += sum(new.missing for new in group)
         mask = mask.to(self._device)
         cache = DynamicCache(config=self._model.config)
+        if behind:
+            surgery.put_rows(cache, [(new.kept.states, new.shared) for new in group if new.kept])
         scores = self._forward(ids.to(self._device), mask, cache)
         last = self._choose(rows, scores)
         if self._cache is None:
@@ -149,6 +191,7 @@ class Decoder:
         done = [row for row in self._rows if row.finished]
         if not done:
             return []
+        self._keep()
         if len(done) == len(self._rows):
             self._end_batch()
         elif self._shrinks:
@@ -156,6 +199,16 @@ class Decoder:
         else:
             return []  # a batch that cannot shrink is answered as a whole
         return [(row.ticket, self._rules.reply(row)) for row in done]
+
+    def _keep(self) -> None:
+        """Keep the caches of finished rows: their chats may go on."""
+        if not self.prefixes or self._cache is None:
+            return
+        for index, row in enumerate(self._rows):
+            if row.finished:
+                columns = self._mask[index].nonzero()[:, 0]
+                states = surgery.take_row(self._cache, index, columns)
+                self.prefixes.keep(row.prompt, row.tokens, states)
 
     def _shrink(self) -> None:
         assert self._cache is not None  # noqa: S101 - rows in flight have a cache
@@ -182,12 +235,12 @@ def _groups(joining: Sequence[_New], *, padding: int) -> Iterator[list[_New]]:
         padding: Tokens of padding that cost as much as a forward pass of their own.
     """
     group: list[_New] = []
-    for item in sorted(joining, key=lambda item: len(item[1])):
-        length = len(item[1])
-        added = len(group) * (length - len(group[-1][1])) if group else 0
-        if group and (added > padding or length * (len(group) + 1) > _PREFILL_TOKENS):
+    for new in sorted(joining, key=lambda new: new.missing):
+        added = len(group) * (new.missing - group[-1].missing) if group else 0
+        longest = max(len(row.prompt) for row in (*group, new))
+        if group and (added > padding or longest * (len(group) + 1) > _PREFILL_TOKENS):
             yield group
             group = []
-        group.append(item)
+        group.append(new)
     if group:
         yield group
