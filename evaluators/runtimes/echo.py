@@ -221,6 +221,7 @@ runtime = RuntimeKind(
     summary="Repeats or follows scripted answers; no model at all.",
     command=_command,
     check=_check,
+    offers=lambda spec: frozenset(_options(spec).capabilities.split("+")),
 )
 """What the entry point `echo` offers."""
 

@@ -69,6 +69,9 @@ class RuntimeKind:
     """Connects to a server that is not ours."""
     check: Callable[[ModelSpec], Preflight] = _label_only
     """Looks at the model without starting it; raises BadModel."""
+    offers: Callable[[ModelSpec], frozenset[str] | None] = field(default=lambda spec: None)
+    """Most that the model can do, as far as its specification tells: what is not among it is
+    refused before anything starts. None when only the running model can tell."""
     identity: Callable[[ModelSpec], Mapping[str, Json]] = _no_files
     """What tells these weights from all others: a commit, or hashes of files."""
     network: Callable[[ModelSpec], bool] = field(default=lambda spec: False)

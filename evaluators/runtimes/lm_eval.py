@@ -182,11 +182,15 @@ def _is_remote(spec: ModelSpec) -> bool:
     return spec.model not in _FILES and any(part in spec.model for part in _REMOTE)
 
 
+_OFFERS = frozenset({"chat", "prefix", "echo", "label_likelihood"})
+"""Most that lm-eval's model classes can do: what they generate comes without log-probabilities."""
+
 runtime = RuntimeKind(
     name="lm-eval",
     summary="Any of lm-eval's model classes; Hugging Face models with continuous batching.",
     command=_command,
     check=_check,
+    offers=lambda spec: _OFFERS,
     identity=_identity,
     network=_is_remote,
     environment=lambda spec: _KEYS if _is_remote(spec) else (),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from leaderboard.core.ids import public_id
+
+TWO_WAYS = ("generative", "likelihood")
+"""Modes of multiple-choice tasks, which results name beside the task."""
 
 
 def _model_id() -> str:
@@ -104,6 +109,22 @@ class LanguageModel(models.Model):
         return self.label
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task of a suite, as far as is known without opening it."""
+
+    key: str
+    """Its name in every result: with the mode, where it can be put in two."""
+    mode: str
+    """How it is put: `generate_until`, `generative` or `likelihood`."""
+    limit: int | None
+    """How many of its samples belong to the suite; None means all."""
+    size: int | None
+    """How many it has; None until it was loaded once."""
+    settings: Mapping[str, Any]
+    """Fields of `evaluators.tasks.TaskSpec`."""
+
+
 class Suite(models.Model):
     """A named set of tasks with shots and limits; a change is a new row beside the old results."""
 
@@ -130,6 +151,17 @@ class Suite(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    @property
+    def planned(self) -> list[PlannedTask]:
+        """The suite's tasks in order."""
+        return [_planned(dict(entry), self.sizes) for entry in self.definition]
+
+
+def _planned(entry: dict[str, Any], sizes: Mapping[str, int]) -> PlannedTask:
+    limit, mode = entry.pop("limit", None), entry.get("mode")
+    key = f"{entry['name']}:{mode}" if mode in TWO_WAYS else str(entry["name"])
+    return PlannedTask(key, mode or "generate_until", limit, sizes.get(key), entry)
 
 
 class EvaluatorVersion(models.Model):

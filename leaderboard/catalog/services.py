@@ -13,12 +13,12 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from evaluators.errors import BadModel
+from evaluators.errors import BadModel, InputError
 from evaluators.registry import EvaluatorCard, inspect_evaluator, installed
 from evaluators.runtimes import ModelSpec, Preflight, bundled_models, preflight
 from evaluators.runtimes.spec import stable_json
 from evaluators.tasks import Suite as InstalledSuite
-from evaluators.tasks import list_suites, load_suite
+from evaluators.tasks import TaskSpec, list_suites, load_suite, resolve_modes
 from leaderboard.accounts.models import User
 from leaderboard.catalog.endpoints import Endpoint, read_endpoint
 from leaderboard.catalog.keys import LONGEST, store_key
@@ -34,10 +34,23 @@ MOST_CONCURRENT = 256
 """Calls in flight that an endpoint may be asked for."""
 
 _SECRET_ARGS = frozenset(
-    {"api_key", "key", "token", "hf_token", "auth_token", "use_auth_token", "access_token", "secret"}
+    {
+        "api_key",
+        "key",
+        "token",
+        "hf_token",
+        "auth_token",
+        "use_auth_token",
+        "access_token",
+        "secret",
+    }
     | {"password", "authorization", "headers", "header"}
 )
 """Arguments that would make a secret public."""
+
+_OWN_FIELDS = frozenset({"base_url", "model", "num_concurrent", "api_key_env"})
+"""Arguments of an endpoint that may not be given among the others: the last would have a worker
+send whatever its environment holds."""
 
 _CARD_FIELDS = ("target", "summary", "description", "schema", "information", "problem")
 _WEIGHTS_KEY = "pretrained"
@@ -137,11 +150,19 @@ def record_suite(suite: InstalledSuite) -> Suite:
             defaults={
                 "version": suite.version,
                 "summary": suite.summary,
-                "definition": [{**t.spec.wire(), "limit": t.limit} for t in suite.tasks],
+                "definition": [{**_resolved(t.spec).wire(), "limit": t.limit} for t in suite.tasks],
                 "current": True,
             },
         )
     return row
+
+
+def _resolved(spec: TaskSpec) -> TaskSpec:
+    """Fill in the mode of a multiple-choice task; what cannot be found says so when it is run."""
+    try:
+        return resolve_modes([spec])[0]
+    except InputError:
+        return spec
 
 
 def note_sizes(suite_id: int, sizes: Mapping[str, int]) -> None:
@@ -179,6 +200,8 @@ def register_model(
         NotInstalled: There is no such runtime.
     """
     _check_source(source, location, batch_size)
+    if runtime == ENDPOINT:
+        raise BadModel(model=location or ENDPOINT, reason="an endpoint is submitted by its URL")
     _check_public(args or {}, refuse=partial(BadModel, model=location))
     given = _arguments(source, location, revision, given=args or {})
     spec = ModelSpec(runtime, model_class, given, batch_size)
@@ -290,6 +313,8 @@ def _check_endpoint(name: str, secret: str, concurrency: int, *, given: Mapping[
     if len(secret) > LONGEST or not (secret.isascii() and secret.isprintable()) or " " in secret:
         raise refuse(reason="its key holds characters that no key has, or too many of them")
     _check_public(given, refuse=refuse)
+    if taken := given.keys() & _OWN_FIELDS:
+        raise refuse(reason=f"the argument {min(taken)!r} has a field of its own")
 
 
 def _check_public(given: Mapping[str, Any], *, refuse: Callable[..., BadModel]) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
 from leaderboard.catalog.access import access_evaluator
-from leaderboard.catalog.models import EvaluatorVersion, Suite
+from leaderboard.catalog.models import EvaluatorVersion, PlannedTask, Suite
 from leaderboard.catalog.schema import Parameter, parameters
 
 
@@ -39,9 +37,7 @@ def evaluator(request: HttpRequest, name: str) -> HttpResponse:
 class SuiteTask:
     """A task of a suite as the page lists it."""
 
-    name: str
-    size: int | None
-    limit: int | None
+    plan: PlannedTask
     settings: str
     """What the suite sets besides, in one line."""
 
@@ -49,23 +45,17 @@ class SuiteTask:
 @require_safe
 def suites(request: HttpRequest) -> HttpResponse:
     """List the current suites with their tasks."""
-    rows = [(suite, _tasks(suite)) for suite in Suite.objects.filter(current=True)]
+    rows = [
+        (suite, [_task(plan) for plan in suite.planned])
+        for suite in Suite.objects.filter(current=True)
+    ]
     return TemplateResponse(request, "catalog/suites.html", {"suites": rows})
 
 
-def _tasks(suite: Suite) -> list[SuiteTask]:
-    definition: Any = suite.definition
-    entries = definition.get("tasks", []) if isinstance(definition, Mapping) else definition
-    return [_task(entry, suite.sizes) for entry in entries]
-
-
-def _task(entry: Mapping[str, Any], sizes: Mapping[str, int]) -> SuiteTask:
-    spec = {**entry, **entry.get("spec", {})}
+def _task(plan: PlannedTask) -> SuiteTask:
     shown = {
-        k: v
-        for k, v in spec.items()
-        if k not in {"name", "limit", "spec"} and v not in (None, "", [])
+        key: value
+        for key, value in plan.settings.items()
+        if key not in {"name", "mode"} and value not in (None, "", [])
     }
-    name = str(spec.get("name", ""))
-    settings = ", ".join(f"{key} {value}" for key, value in shown.items())
-    return SuiteTask(name, sizes.get(name), spec.get("limit"), settings)
+    return SuiteTask(plan, ", ".join(f"{key} {value}" for key, value in shown.items()))

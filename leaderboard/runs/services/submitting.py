@@ -16,14 +16,16 @@ from evaluators.errors import BadParameter, BrokenPlugin, NotInstalled
 from evaluators.registry import load_evaluator
 from leaderboard.accounts.models import User
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
-from leaderboard.runs.errors import (
-    CANCELLED,
-    IllegalMove,
-    MissingCapability,
-    QuotaUsedUp,
-    UnknownSuite,
-)
+from leaderboard.runs.errors import CANCELLED, IllegalMove, QuotaUsedUp, UnknownSuite
+from leaderboard.runs.hardware import hardware_of, together
 from leaderboard.runs.models import Run, Shard, State, Submission
+from leaderboard.runs.services.checking import (
+    check_capabilities,
+    check_critic,
+    check_modes,
+    check_numbers,
+    check_owner,
+)
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.history import write_event
 from leaderboard.runs.services.transitions import stop
@@ -31,9 +33,6 @@ from leaderboard.runs.tuning import tuning
 
 BADLY = (State.FAILED, State.QUARANTINED, State.CANCELLED)
 """States after which the same may be asked for again."""
-
-LARGEST_LIMIT = 1_000_000
-LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,8 @@ class _Wanted:
 
     evaluator: EvaluatorVersion
     params: Mapping[str, Any]
+    critic: LanguageModel | None
+    """Who plays its critic, where that is another model."""
     identity: str
 
 
@@ -70,6 +71,8 @@ def submit(
     evaluators: Sequence[tuple[str, Mapping[str, object]]],
     limit: int | None = None,
     seed: int = 0,
+    critic: LanguageModel | None = None,
+    replicates: int = 1,
 ) -> Submitted:
     """Check what is asked for and write it down, all or nothing.
 
@@ -82,27 +85,43 @@ def submit(
         evaluators: Names with parameters; defaults are filled in.
         limit: Samples per task; None takes the suite's own limits.
         seed: Root of all seeds.
+        critic: Another model to play the critic, for those of the evaluators that have one.
+        replicates: Trajectories per question.
 
     Raises:
         InputError: Something cannot be; the error says what, and nothing was written.
     """
-    _check_numbers(limit, seed)
+    check_numbers(limit=limit, seed=seed, replicates=replicates)
+    for player in (model, *([critic] if critic else [])):
+        check_owner(user, player)
     if not suite.current:
         raise UnknownSuite(suite=str(suite))
     if not evaluators:
         raise BadParameter(
             owner="submission", name="evaluators", value=[], reason="choose at least one"
         )
+    submission = Submission(
+        user=user,
+        model=model,
+        suite=suite,
+        limit=limit,
+        seed=seed,
+        critic_model=critic,
+        replicates=replicates,
+    )
+    versions = [_installed(name) for name, _ in evaluators]
+    check_critic(critic, versions)
     wanted = [
-        _wanted(model, suite, name=name, params=params, limit=limit, seed=seed)
-        for name, params in evaluators
+        _wanted(submission, version, params)
+        for version, (_, params) in zip(versions, evaluators, strict=True)
     ]
-    wanted = list({entry.identity: entry for entry in wanted}.values())
+    return _write(submission, list({entry.identity: entry for entry in wanted}.values()))
+
+
+def _write(submission: Submission, wanted: Sequence[_Wanted]) -> Submitted:
     with transaction.atomic():
-        _check_quota(user)
-        submission = Submission.objects.create(
-            user=user, model=model, suite=suite, limit=limit, seed=seed
-        )
+        _check_quota(submission.user)
+        submission.save()
         found = [_find_or_make(submission, entry) for entry in wanted]
         existing = frozenset(run.pk for run, made in found if not made)
         runs = tuple(run for run, _ in found)
@@ -143,6 +162,8 @@ def retry(*, run: Run, actor: str) -> Run:
             params=run.params,
             limit=run.limit,
             seed=run.seed,
+            critic_model_id=run.critic_model_id,
+            replicates=run.replicates,
             identity=run.identity,
             retry_of=run,
             oracle=run.evaluator.information == "oracle",
@@ -152,17 +173,6 @@ def retry(*, run: Run, actor: str) -> Run:
             return Run.objects.exclude(state__in=BADLY).get(identity=run.identity)
         copy_results(run, made)
     return made
-
-
-def _check_numbers(limit: int | None, seed: int) -> None:
-    for name, value, least, most in (
-        ("limit", limit, 1, LARGEST_LIMIT),
-        ("seed", seed, 0, LARGEST_SEED),
-    ):
-        if value is not None and not least <= value <= most:
-            raise BadParameter(
-                owner="submission", name=name, value=value, reason=f"must be from {least} to {most}"
-            )
 
 
 def _check_quota(user: User) -> None:
@@ -177,18 +187,17 @@ def _check_quota(user: User) -> None:
 
 
 def _wanted(
-    model: LanguageModel,
-    suite: Suite,
-    *,
-    name: str,
-    params: Mapping[str, object],
-    limit: int | None,
-    seed: int,
+    submission: Submission, version: EvaluatorVersion, params: Mapping[str, object]
 ) -> _Wanted:
-    version = _installed(name)
-    _check_capabilities(model, version)
-    bound = load_evaluator(name).bind(params)
-    return _Wanted(version, bound, _identity(model, suite, version, bound, limit=limit, seed=seed))
+    actor, critic = submission.model, submission.critic_model
+    if critic is not None and (
+        "critic" not in version.roles or critic.engine_key == actor.engine_key
+    ):
+        critic = None
+    check_modes(version, submission.suite)
+    check_capabilities(version, actor=actor, critic=critic)
+    bound = load_evaluator(version.name).bind(params)
+    return _Wanted(version, bound, critic, _identity(submission, version, bound, critic=critic))
 
 
 def _installed(name: str) -> EvaluatorVersion:
@@ -203,31 +212,27 @@ def _installed(name: str) -> EvaluatorVersion:
     return version
 
 
-def _check_capabilities(model: LanguageModel, version: EvaluatorVersion) -> None:
-    """Refuse now what would fail at hour three; other capabilities only the runtime knows."""
-    if "chat" in version.requires and not model.has_chat_template:
-        reason = f"it has no chat template, and {version.name} holds a conversation"
-        raise MissingCapability(model=model.label, reason=reason, missing=["chat"])
-
-
 def _identity(
-    model: LanguageModel,
-    suite: Suite,
+    submission: Submission,
     version: EvaluatorVersion,
     params: Mapping[str, Any],
     *,
-    limit: int | None,
-    seed: int,
+    critic: LanguageModel | None,
 ) -> str:
     """Return the sha256 of all that makes two runs the same run."""
     parts = {
-        "model": model.engine_key,
-        "suite": suite.digest,
+        "model": submission.model.engine_key,
+        "suite": submission.suite.digest,
         "evaluator": [version.name, version.distribution, version.version, version.digest],
         "params": params,
-        "limit": limit,
-        "seed": seed,
+        "limit": submission.limit,
+        "seed": submission.seed,
     }
+    # Only where they are used: runs of releases without them stay the same runs.
+    if critic is not None:
+        parts["critic"] = critic.engine_key
+    if submission.replicates > 1:
+        parts["replicates"] = submission.replicates
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -246,6 +251,8 @@ def _find_or_make(submission: Submission, wanted: _Wanted) -> tuple[Run, bool]:
             params=dict(wanted.params),
             limit=submission.limit,
             seed=submission.seed,
+            critic_model=wanted.critic,
+            replicates=submission.replicates,
             identity=wanted.identity,
             oracle=wanted.evaluator.information == "oracle",
         ),
@@ -262,15 +269,15 @@ def _insert(run: Run, *, actor: str) -> Run | None:
     except IntegrityError:
         return None
     run.refresh_from_db()
-    model = run.model
+    hardware = hardware_for(run.model, run.critic_model)
     Shard.objects.bulk_create(
         Shard(
             run=run,
             task=task,
             offset=offset,
             size=size,
-            hardware=hardware_class(model),
-            engine_key=model.engine_key,
+            hardware=hardware,
+            engine_key=run.model.engine_key,
         )
         for task, offset, size in _plan(run.suite, run.limit)
     )
@@ -278,22 +285,20 @@ def _insert(run: Run, *, actor: str) -> Run | None:
     return run
 
 
-def hardware_class(model: LanguageModel) -> str:
-    """Return the class of workers that may run a model."""
-    device = str(model.args.get("device", ""))
-    if model.runtime == "endpoint":
-        return "endpoint"
-    return "gpu" if model.runtime == "vllm" or device.startswith("cuda") else "cpu"
+def hardware_for(model: LanguageModel, critic: LanguageModel | None) -> str:
+    """Return the hardware that a run needs, with its critic if that is another model."""
+    own = hardware_of(model.runtime, model.args)
+    return own if critic is None else together(own, hardware_of(critic.runtime, critic.args))
 
 
 def _plan(suite: Suite, limit: int | None) -> Iterable[tuple[str, int, int | None]]:
     """Yield task, offset and size of every shard; the size is None until a task was loaded once."""
     longest = tuning().slice_samples
-    for entry in suite.definition:
-        bounds = (limit, entry.get("limit"), suite.sizes.get(entry["name"]))
-        if bounds[2] is None:
-            yield entry["name"], 0, None
+    for plan in suite.planned:
+        if plan.size is None:
+            yield plan.key, 0, None
             continue
+        bounds = (limit, plan.limit, plan.size)
         planned = min(bound for bound in bounds if bound is not None)
         for offset in range(0, planned, longest):
-            yield entry["name"], offset, min(longest, planned - offset)
+            yield plan.key, offset, min(longest, planned - offset)
