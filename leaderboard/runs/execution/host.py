@@ -14,6 +14,7 @@ from evaluators.engine import SharedModel
 from evaluators.errors import CallRefused, InputError, RedraftError, RuntimeUnavailable
 from evaluators.model import ChatRequest, Sampling, user
 from evaluators.runtimes import ModelSpec, RunningModel, open_runtime
+from leaderboard.catalog.endpoints import egress_policy
 from leaderboard.catalog.keys import secret_of
 from leaderboard.runs.errors import Failure, failure_of
 from leaderboard.runs.execution.store import DatabaseStore
@@ -173,7 +174,12 @@ class Host:
 
     async def _options(self) -> dict[str, Any]:
         """Return how to open the runtime; a key is read here, at the last moment, and not kept."""
-        options: dict[str, Any] = {"start_timeout": self._tools.numbers.load_seconds}
+        options: dict[str, Any] = {
+            "start_timeout": self._tools.numbers.load_seconds,
+            "policy": egress_policy(),
+        }
+        if self.player.hardware == ENDPOINT:
+            options["policy"] = egress_policy()
         if self.player.keyed:
             options["secret"] = await self._tools.database(secret_of, self.player.model)
         if self.gpus is not None:

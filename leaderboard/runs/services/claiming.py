@@ -164,8 +164,8 @@ def _take(shard: Shard, worker: str, *, numbers: Tuning) -> None:
 def _claim_of(shard: Shard, worker: str) -> Claim:
     everything = ("model", "critic_model", "suite", "evaluator")
     run = Run.objects.select_related(*everything).get(pk=shard.run_id)
-    entries = [dict(entry) for entry in run.suite.definition]
-    limits = {entry["name"]: entry.pop("limit", None) for entry in entries}
+    plans = run.suite.planned
+    limits = {plan.key: plan.limit for plan in plans}
     bounds = [bound for bound in (run.limit, limits.get(shard.task)) if bound is not None]
     return Claim(
         shard=shard.pk,
@@ -188,7 +188,7 @@ def _claim_of(shard: Shard, worker: str) -> Claim:
         critic=_other(run.critic_model, than=run.model),
         has_chat_template=run.model.has_chat_template,
         suite=run.suite_id,
-        tasks=entries,
+        tasks=[plan.settings for plan in plans],
         alone=shard.alone,
     )
 
