@@ -12,10 +12,12 @@ from evaluators.errors import (
     BrokenPlugin,
     InputError,
     NotInstalled,
+    OutOfResources,
     RedraftError,
     RunAborted,
     RuntimeUnavailable,
 )
+from leaderboard.catalog.keys import KeyMissing
 
 DETAIL_LENGTH = 2000
 """Characters of a reason that are kept."""
@@ -94,12 +96,18 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(_message_id(error), _one_line(error))
 
 
-def _message_id(error: BaseException) -> str:  # noqa: C901, PLR0911 - one table of all errors
+def _message_id(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912 - one table of all errors
     match error:
         case MissingCapability(data={"missing": ["chat"]}):
             return "run:user:no-chat-template"
         case MissingCapability():
             return "run:user:capability-missing"
+        case KeyMissing():
+            return "run:user:endpoint-unauthorised"
+        case OutOfResources():
+            return "run:app:out-of-memory"
+        case KeyMissing():
+            return "run:user:endpoint-key-missing"
         case BadModel() | NotInstalled(data={"kind": "runtime"}):
             return "run:user:model-unusable"
         case BadTask() | NotInstalled(data={"kind": "task"}):
