@@ -6,23 +6,22 @@ import contextlib
 import fcntl
 import logging
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from evaluators.errors import InputError
+from evaluators.runtimes.gpu import (
+    SETTLE_SECONDS,
+    TOLERANCE,
+    Device,
+    Reader,
+    read_devices,
+    visible,
+)
 
 log = logging.getLogger(__name__)
-
-GIB = 1024**3
-SPARE = GIB
-"""Memory that may be in use beyond the least ever seen: drivers and displays take a little."""
-
-FREE_WITHIN = 60.0
-"""Seconds after which memory that a runtime has not given back is worth an alert."""
 
 _ASK_SECONDS = 5.0
 
@@ -48,22 +47,7 @@ def visible_gpus() -> tuple[str, ...]:
     told = os.environ.get("CUDA_VISIBLE_DEVICES")
     if told is not None:
         return tuple(filter(None, (part.strip() for part in told.split(","))))
-    return tuple(used_memory())
-
-
-def used_memory() -> dict[str, int]:
-    """Return the memory in use of every GPU, in bytes, by its number; empty where there is none."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return {}
-    query = [program, "--query-gpu=index,memory.used", "--format=csv,noheader,nounits"]
-    try:
-        shown = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - fixed words
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning("nvidia-smi fails: %s", error)
-        return {}
-    rows = (line.split(",") for line in shown.stdout.strip().splitlines())
-    return {index.strip(): int(used) * 1024**2 for index, used in rows}
+    return tuple(device.index for device in read_devices())
 
 
 @contextlib.contextmanager
@@ -101,10 +85,16 @@ def _lease(gpu: str, folder: Path) -> IO[str]:
 
 
 class Watch:
-    """Looks whether a slot's devices are free while no runtime of ours is on them."""
+    """Looks whether a slot's devices are free while no runtime of ours is on them.
 
-    def __init__(self, gpus: Sequence[str]) -> None:
+    Args:
+        gpus: Devices as `CUDA_VISIBLE_DEVICES` names them.
+        reader: Looks at the machine's devices.
+    """
+
+    def __init__(self, gpus: Sequence[str], reader: Reader = read_devices) -> None:
         self._gpus = gpus
+        self._reader = reader
         self._least: dict[str, int] = {}
         self._asked = 0.0
         self._since: float | None = None
@@ -113,26 +103,26 @@ class Watch:
     def problem(self) -> str:
         """Return what is on the devices that should not be; empty when they are free.
 
-        Blocks for as long as nvidia-smi takes, at most once every few seconds.
+        Asks the driver at most once every few seconds.
         """
         now = time.monotonic()
         if not self._gpus or now - self._asked < _ASK_SECONDS:
             return self._problem
         self._asked = now
-        self._problem = "; ".join(self._dirty(used_memory()))
+        mine = visible(self._reader(), ",".join(self._gpus))
+        self._problem = "; ".join(self._dirty(mine))
         self._alert(now)
         return self._problem
 
-    def _dirty(self, used: dict[str, int]) -> Iterator[str]:
-        for gpu in self._gpus:
-            if gpu not in used:
-                continue
-            least = self._least[gpu] = min(self._least.get(gpu, 0) or used[gpu], used[gpu])
+    def _dirty(self, devices: Sequence[Device]) -> Iterator[str]:
+        for device in devices:
+            used = device.total - device.free
+            least = self._least[device.uuid] = min(self._least.get(device.uuid, used), used)
             # What was there before us is no reason to wait, unless it is a model.
-            if used[gpu] > min(least, SPARE) + SPARE:
+            if used > min(least, TOLERANCE) + TOLERANCE:
                 yield (
-                    f"GPU {gpu} is not free: {used[gpu] / GIB:.1f} GiB are in use although no "
-                    "runtime of this worker is on it"
+                    f"GPU {device.index} ({device.name}) is not free: {used / TOLERANCE:.1f} GiB "
+                    f"are in use although no runtime of this worker is on it{_by(device)}"
                 )
 
     def _alert(self, now: float) -> None:
@@ -143,6 +133,10 @@ class Watch:
         elif self._since is None:
             self._since = now
             log.warning("%s; taking no work", self._problem)
-        elif now - self._since >= FREE_WITHIN:
+        elif now - self._since >= SETTLE_SECONDS:
             self._since = now
-            log.error("%s, and have been for more than %.0f s", self._problem, FREE_WITHIN)
+            log.error("%s, and have been for more than %.0f s", self._problem, SETTLE_SECONDS)
+
+
+def _by(device: Device) -> str:
+    return f", by process {', '.join(map(str, device.processes))}" if device.processes else ""

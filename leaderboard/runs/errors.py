@@ -102,8 +102,6 @@ def _message_id(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return "run:user:no-chat-template"
         case MissingCapability():
             return "run:user:capability-missing"
-        case KeyMissing():
-            return "run:user:endpoint-unauthorised"
         case OutOfResources():
             return "run:app:out-of-memory"
         case KeyMissing():

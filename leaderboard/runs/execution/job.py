@@ -78,7 +78,8 @@ class Job:
     async def _end(self, error: BaseException | None) -> None:
         ending = await self._ending(error)
         if isinstance(error, OutOfResources):
-            await self._tools.database(services.note_rungs, self.held, _rungs(error.data))
+            rungs: Any = error.data.get("ladder") or ()
+            await self._tools.database(services.note_rungs, self.held, rungs)
         if ending is None:
             return
         if ending.kind in {"drained", "died", "retry"}:
@@ -168,7 +169,7 @@ class Job:
         """Put down what the work is done with, on the shard and for those who choose models."""
         held, database = self.held, self._tools.database
         await database(services.start, held, facts=_facts(task, models))
-        if rungs := _rungs(models["actor"].running.info.identity):
+        if rungs := models["actor"].running.info.ladder:
             await database(services.note_rungs, held, rungs)
         players: dict[ModelRole, Player | None] = {"actor": held.actor, "critic": held.critic}
         for role, player in players.items():
@@ -238,11 +239,6 @@ def _check_capabilities(evaluator: Evaluator, running: RunningModel) -> None:
 
 def _broken(breakdown: Breakdown) -> Ending:
     return Ending(breakdown.kind, breakdown.failure, company=breakdown.company)
-
-
-def _rungs(data: Mapping[str, Any]) -> list[Any]:
-    """Return the steps down the memory ladder that a runtime tells of."""
-    return list(data.get("ladder") or ())
 
 
 def _facts(task: Task, models: Mapping[ModelRole, Opened]) -> Mapping[str, Any]:

@@ -58,10 +58,10 @@ def start(held: Claim, *, facts: Mapping[str, Any]) -> None:
         move(shard, State.RUNNING, actor=held.worker, facts=dict(facts))
 
 
-def note_rungs(held: Claim, rungs: Sequence[Any]) -> None:
+def note_rungs(held: Claim, rungs: Sequence[Mapping[str, Any]]) -> None:
     """Put down the steps down the memory ladder that an attempt took, with their numbers."""
     attempt = Attempt.objects.filter(shard_id=held.shard, fence=held.fence)
-    attempt.update(rungs=list(rungs))
+    attempt.update(rungs=[dict(rung) for rung in rungs])
 
 
 def fix_size(held: Claim, available: int) -> int:
