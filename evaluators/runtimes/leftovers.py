@@ -64,9 +64,9 @@ def kill_leftovers() -> int:
     return _kill_all(Mark.orphaned)
 
 
-def marked(attempt: str) -> list[int]:
-    """Return the processes that carry the mark of one start."""
-    return [pid for pid, mark in _marks() if mark.attempt == attempt]
+def started_by(owner: int) -> list[int]:
+    """Return the processes that carry a mark of this owner, dead or alive."""
+    return [pid for pid, mark in _marks() if mark.owner == owner]
 
 
 def _kill_all(chosen: Callable[[Mark], bool], *, spare: Collection[int] = ()) -> int:
