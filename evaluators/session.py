@@ -14,7 +14,7 @@ from evaluators.errors import BadModel, BadTask, first_error
 from evaluators.evaluator import Evaluator
 from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task, TaskInfo
-from evaluators.runtimes import ModelInfo, ModelSpec, RunningModel, open_runtime
+from evaluators.runtimes import EgressPolicy, ModelInfo, ModelSpec, RunningModel, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
 CHAT = "chat"
@@ -140,7 +140,9 @@ async def _start(
     for role, spec in roles.items():
         if spec not in running:
             watcher.stage(f"Starting {spec.label}")
-            running[spec] = await stack.enter_async_context(open_runtime(spec))
+            running[spec] = await stack.enter_async_context(
+                open_runtime(spec, policy=EgressPolicy.trusting())
+            )
         by_role[role] = running[spec]
     return by_role
 

@@ -31,6 +31,7 @@ async def canary(model: Model, *, seconds: float = SECONDS) -> float:
     except CallRefused as error:
         reason = f"the runtime refuses a request of one word: {error}"
         raise RuntimeUnavailable(reason=reason) from error
-    if not completion.usage.completion_tokens:
+    # An endpoint may count no tokens; its text is as good a proof.
+    if not (completion.text or completion.usage.completion_tokens):
         raise RuntimeUnavailable(reason="the runtime answers, but its answers hold no token")
     return time.monotonic() - started

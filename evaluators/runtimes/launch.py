@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from evaluators.errors import RuntimeUnavailable
 from evaluators.model import ChatRequest, Completion, Json, LikelihoodRequest, Likelihoods
@@ -26,6 +26,9 @@ from evaluators.runtimes.isolation import Isolation
 from evaluators.runtimes.kinds import RuntimeKind, runtime_kind
 from evaluators.runtimes.spec import ModelSpec, stable_json
 from evaluators.runtimes.start import Terms, start_child
+from evaluators.runtimes.wire import UNKNOWN
+
+T = TypeVar("T", Completion, Likelihoods)
 
 START_TIMEOUT = 900.0
 """Seconds that a model may take to load."""
@@ -107,7 +110,7 @@ class RunningModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        return await self._dialect.complete(request)
+        return self._noted(await self._dialect.complete(request))
 
     async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
         """Tell how likely each choice is as the next text.
@@ -116,7 +119,13 @@ class RunningModel:
             CallRefused: The runtime cannot tell, or a label is not one token.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        return await self._dialect.likelihood(request)
+        return self._noted(await self._dialect.likelihood(request))
+
+    def _noted(self, answered: T) -> T:
+        """Take note of an answer without token counts: from then on they are no longer exact."""
+        if answered.usage is UNKNOWN and self.info.exact_usage:
+            self.info = replace(self.info, exact_usage=False)
+        return answered
 
     async def kill(self) -> None:
         """Kill the child and everything in its group, and reap it."""

@@ -1,0 +1,1 @@
+"""The runtime `endpoint`: somebody's OpenAI-compatible URL instead of a child process."""
