@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evaluators.tasks.spec import TaskEntry, TaskSpec
 
 if TYPE_CHECKING:
-    from evaluators.tasks.catalogue import list_tasks
+    from evaluators.tasks.catalogue import list_tasks, resolve_modes
     from evaluators.tasks.client import open_tasks
     from evaluators.tasks.suite import Suite, SuiteEntry, SuiteTask, list_suites, load_suite
 
@@ -24,6 +24,7 @@ __all__ = [
     "list_tasks",
     "load_suite",
     "open_tasks",
+    "resolve_modes",
 ]
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "list_tasks": "catalogue",
     "load_suite": "suite",
     "open_tasks": "client",
+    "resolve_modes": "catalogue",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ import yaml
 from evaluators import entry_points
 from evaluators.errors import AmbiguousName, BadFile, BadTask, NotInstalled
 from evaluators.tasks.index import IndexEntry, default_index, lm_eval_root
-from evaluators.tasks.spec import TaskEntry
+from evaluators.tasks.spec import CHOOSING, TaskEntry, TaskSpec, modes_of
 
 GROUP = "redraft.tasks"
 """Entry points of this group name packages whose folder holds lm-eval YAML."""
@@ -40,11 +40,26 @@ def list_tasks(*, everything: bool = False) -> list[TaskEntry]:
         known = {entry.name for entry in entries}
         root = lm_eval_root()
         entries += [
-            TaskEntry(name, found.summary, "lm_eval", found.version, root / found.path)
+            TaskEntry(
+                name, found.summary, "lm_eval", found.version, path=root / found.path,
+                modes=found.modes,
+            )
             for name, found in default_index().items()
-            if found.usable and name not in known
-        ]
+            if found.modes and name not in known
+        ]  # fmt: skip
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def resolve_modes(
+    specs: Iterable[TaskSpec], *, include_paths: Sequence[Path | str] = ()
+) -> list[TaskSpec]:
+    """Fill in the modes of multiple-choice tasks, so that `key` is what results will be named.
+
+    Raises:
+        NotInstalled, AmbiguousName, BadTask, BadFile: A task cannot be found.
+    """
+    catalogue = Catalogue([Path(path).expanduser() for path in include_paths])
+    return [catalogue.resolve(spec) for spec in specs]
 
 
 class Catalogue:
@@ -58,6 +73,17 @@ class Catalogue:
         """
         folders = [Folder(path, "") for path in include_paths]
         self._included = [entry for folder in folders for entry in _entries(folder, strict=True)]
+
+    def resolve(self, spec: TaskSpec) -> TaskSpec:
+        """Return the specification with the mode that holds, so that its key is the task's name.
+
+        Raises:
+            As `find`.
+        """
+        path = self.find(spec.name)
+        if spec.mode is None and modes_of(read_yaml(path)) == CHOOSING:
+            return replace(spec, mode=CHOOSING[0])
+        return spec
 
     def find(self, name: str) -> Path:
         """Return a task's file: from the caller's folders, else installed ones, else lm-eval's.
@@ -140,6 +166,7 @@ def _entry(name: str, config: dict[str, Any], *, folder: Folder, path: Path) -> 
         distribution=folder.distribution,
         version=str(facts.get("version", "")),
         path=path,
+        modes=() if "class" in config else modes_of(config),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from evaluators.errors import BadTask, GradeError, InputError
-from evaluators.model import Grade, Message, Sample, Sampling
+from evaluators.model import ChoiceLikelihood, Grade, Message, Sample, Sampling
 from evaluators.ports import Task, TaskInfo
 from evaluators.tasks.process import ProcessLost, TaskProcess
 from evaluators.tasks.spec import TaskSpec
@@ -67,8 +69,11 @@ class _RemoteTask:
         rendered = await _loading(self._info.name, asked)
         return [_sample(self._info.name, fields) for fields in rendered]
 
-    async def grade(self, sample_id: str, texts: Sequence[str]) -> Sequence[Grade]:
-        graded = await self._judged("grade", sample_id, texts=list(texts))
+    async def grade(
+        self, sample_id: str, answers: Sequence[str | Sequence[ChoiceLikelihood]]
+    ) -> Sequence[Grade]:
+        wires = [a if isinstance(a, str) else [asdict(choice) for choice in a] for a in answers]
+        graded = await self._judged("grade", sample_id, answers=wires)
         return [Grade(**fields) for fields in graded]
 
     async def extract(self, sample_id: str, text: str) -> str | None:
@@ -100,9 +105,9 @@ def _opening(specs: Sequence[TaskSpec], include_paths: Sequence[Path | str]) -> 
     """Return what the process is asked to open."""
     seen: set[str] = set()
     for spec in specs:
-        if spec.name in seen:
-            raise BadTask(task=spec.name, reason="is named twice")
-        seen.add(spec.name)
+        if spec.key in seen:
+            raise BadTask(task=spec.key, reason="is named twice")
+        seen.add(spec.key)
     folders = [str(Path(path).expanduser().resolve()) for path in include_paths]
     return {"specs": [spec.wire() for spec in specs], "folders": folders}
 
@@ -120,4 +125,6 @@ def _sample(task: str, fields: Mapping[str, Any]) -> Sample:
         task=task,
         messages=tuple(Message(**message) for message in fields["messages"]),
         question=tuple(Message(**message) for message in fields["question"]),
+        choices=tuple(fields.get("choices", ())),
+        metadata=MappingProxyType(fields.get("metadata", {})),
     )

@@ -35,14 +35,14 @@ def answer_line(text: str) -> str | None:
         end = marker.end()
     if end is None:
         return None
-    lines = (_trim(line) for line in text[end : end + 2 * _LONGEST].splitlines())
+    lines = (trimmed(line) for line in text[end : end + 2 * _LONGEST].splitlines())
     return next((line for line in lines if line), None)
 
 
 def last_line(text: str) -> str | None:
     """Return the last line that is not blank, after its last colon."""
     for line in reversed(text[-2 * _LONGEST :].splitlines()):
-        found = _trim(line.rpartition(":")[2])
+        found = trimmed(line.rpartition(":")[2])
         if found:
             return found
     return None
@@ -78,7 +78,7 @@ def last_verdict(text: str) -> str | None:
 
 def items_in(text: str | None) -> str | None:
     """Return a list as `a, b, c`, without brackets or quotes."""
-    items = [_trim(item) for item in (text or "").split(",")]
+    items = [trimmed(item) for item in (text or "").split(",")]
     return ", ".join(item for item in items if item) or None
 
 
@@ -104,7 +104,7 @@ def _shortest(number: str) -> str | None:
     return plain if plain == "0" else sign + plain
 
 
-def _trim(text: str) -> str:
+def trimmed(text: str) -> str:
     """Take off the quotes, emphasis and punctuation that people put around an answer."""
     boxed = _BOXED.search(text[:_LONGEST])
     inner = boxed.group(1) if boxed else text[:_LONGEST]

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Literal
 
 from evaluators.errors import BrokenPlugin
+from evaluators.model import TaskMode
 from evaluators.tasks.environment import child_command, child_environment
 
 Kind = Literal["task", "group", "tag"]
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the cached form changes."""
+
+_TUPLES = ("members", "modes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class IndexEntry:
     """Its YAML file, relative to lm-eval's folder of tasks; empty for tags."""
     members: tuple[str, ...] = ()
     """The tasks of a group or tag."""
-    usable: bool = False
-    """By its file, a task that Redraft can evaluate."""
+    modes: tuple[TaskMode, ...] = ()
+    """How Redraft can put it, by its file; nothing where it cannot be evaluated."""
     summary: str = ""
     version: str = ""
 
@@ -76,7 +79,7 @@ def _load(cached: Path) -> Mapping[str, IndexEntry]:
         text = _build_elsewhere()
         _keep(cached, text)
     return {
-        name: IndexEntry(**fields | {"members": tuple(fields.get("members", ()))})
+        name: IndexEntry(**fields | {key: tuple(fields.get(key, ())) for key in _TUPLES})
         for name, fields in json.loads(text).items()
     }
 

@@ -7,11 +7,13 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evaluators.model import Json
+from evaluators.tasks.spec import modes_of
 
 if TYPE_CHECKING:
     from evaluators.tasks.index import IndexEntry
@@ -19,7 +21,20 @@ if TYPE_CHECKING:
 Doc: TypeAlias = Any
 """A document: mostly a dict, for tasks written in Python whatever they like."""
 
+Turns: TypeAlias = "list[dict[str, str]]"
+"""Messages of a chat."""
+
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A multiple-choice question."""
+
+    question: str
+    texts: tuple[str, ...]
+    right: tuple[int, ...]
+    """Which of them are right; empty where the document names none of them."""
 
 
 class HarnessTask:
@@ -53,6 +68,16 @@ class HarnessTask:
     def unsafe_code(self) -> bool:
         """Grading runs code that the model wrote."""
         return bool(getattr(self._task, "UNSAFE_CODE", False))
+
+    @property
+    def several_prompts(self) -> bool:
+        """Every option makes a prompt of its own, as in Winogrande."""
+        return bool(getattr(self._task, "multiple_input", 0))
+
+    @property
+    def scores_by_itself(self) -> bool:
+        """The task has code of its own that turns what the model said into scores."""
+        return callable(getattr(self.config, "process_results", None))
 
     @property
     def version(self) -> str:
@@ -104,7 +129,7 @@ class HarnessTask:
 
     def text(self, doc: Doc, *, system_prompt: str | None) -> str:
         """Render a prompt as the plain text that lm-eval sends without a chat template."""
-        return str(self._request(doc, self._context(doc, system_prompt)).args[0])
+        return str(self._construct(doc, self._context(doc, system_prompt))[0].args[0])
 
     def question(self, doc: Doc) -> str:
         """Return the question alone."""
@@ -116,6 +141,45 @@ class HarnessTask:
         if getattr(self.config, "doc_to_choice", None) is not None and isinstance(gold, int):
             gold = self._task.doc_to_choice(doc)[gold]
         return " | ".join(map(str, gold)) if isinstance(gold, list | tuple) else str(gold)
+
+    def options(self, doc: Doc) -> Options:
+        """Return question, options and right options of a multiple-choice document."""
+        return _options(
+            self._task.doc_to_text(doc),
+            self._task.doc_to_choice(doc),
+            self._task.doc_to_target(doc),
+        )
+
+    def shots(self, doc: Doc) -> list[Options]:
+        """Draw the few-shot examples of a multiple-choice document as lm-eval draws them."""
+        count, how = self.config.num_fewshot or 0, self._task.fewshot_cfg
+        if not count:
+            return []
+        own = doc if how.split == self.config.test_split else None
+        return [
+            _options(
+                self._task.doc_to_text(shot, how.doc_to_text),
+                self._task.doc_to_choice(shot, how.doc_to_choice),
+                self._task.doc_to_target(shot, how.doc_to_target),
+            )
+            for shot in self._task.sampler.sample(n=count, eval_doc=own)
+        ]
+
+    def instructions(self, doc: Doc, system_prompt: str | None) -> str:
+        """Return what stands before everything: the system prompt and the task's description."""
+        from lm_eval.api.utils import maybe_delimit  # type: ignore[import-untyped] # it has no types
+
+        description = self._task.resolve_field(doc, self.config.description) or ""
+        return str(maybe_delimit(system_prompt, description, self.config.fewshot_delimiter))
+
+    def continuations(self, doc: Doc, *, chat: bool) -> list[str]:
+        """Return the texts whose likelihood lm-eval asks for, in the order of the options."""
+        return [str(request.args[1]) for request in self._construct(doc, "", chat=chat)]
+
+    def leave_out(self, metric: str) -> None:
+        """Forget a metric of a multiple-choice task, and the requests that it alone needs."""
+        for known in ("_metric_fn_list", "_aggregation_list", "_higher_is_better"):
+            getattr(self._task, known, {}).pop(metric, None)
 
     def requests(self, doc: Doc) -> list[tuple[str, Mapping[str, Any]]]:
         """Return what the task asks of a model for one document: kinds and generation settings."""
@@ -133,6 +197,24 @@ class HarnessTask:
             ensemble.apply([request])
         return dict(request.filtered_resps)
 
+    def weighed(
+        self, doc: Doc, likelihoods: Sequence[tuple[float, bool]]
+    ) -> dict[str, dict[str, float]]:
+        """Return, filter by filter, the metrics that are numbers, from the options' likelihoods.
+
+        Args:
+            likelihoods: Log-likelihood of every option, and whether it is the greedy text.
+        """
+        requests = self._construct(doc, "")
+        for request, found in zip(requests, likelihoods, strict=True):
+            request.resps = [found]
+        for ensemble in self._task._filters:  # noqa: SLF001 - there is no public name
+            ensemble.apply(requests)
+        return {
+            name: self._numbers(doc, [request.filtered_resps[name] for request in requests])
+            for name in self.filters
+        }
+
     def fallbacks(self, name: str) -> set[str]:
         """Return what a filter says when it finds nothing."""
         ensemble = next(e for e in self._task._filters if e.name == name)  # noqa: SLF001 - as above
@@ -142,8 +224,7 @@ class HarnessTask:
 
     def scores(self, doc: Doc, filtered: object) -> dict[str, float]:
         """Return the metrics of one filtered answer that are numbers."""
-        results = self._task.process_results(doc, [filtered])
-        return {name: float(value) for name, value in results.items() if _is_number(value)}
+        return self._numbers(doc, [filtered])
 
     def dump(self) -> dict[str, Json]:
         """Return the configuration as JSON, with the source of functions in their place."""
@@ -157,6 +238,10 @@ class HarnessTask:
         sampler = getattr(self._task, "sampler", None)
         return list(sampler.fewshot_docs()) if sampler is not None else []
 
+    def _numbers(self, doc: Doc, results: list[object]) -> dict[str, float]:
+        scores = self._task.process_results(doc, results)
+        return {name: float(value) for name, value in scores.items() if _is_number(value)}
+
     def _context(self, doc: Doc, system_prompt: str | None, **options: Any) -> Any:
         return self._task.fewshot_context(
             doc,
@@ -167,16 +252,38 @@ class HarnessTask:
             **options,
         )
 
-    def _construct(self, doc: Doc, context: Any) -> list[Any]:
+    def _construct(self, doc: Doc, context: Any, *, chat: bool = False) -> list[Any]:
         made = self._task.construct_requests(
             doc=doc, ctx=context, metadata=(self.name, 0, self.config.repeats),
-            apply_chat_template=False, chat_template=None,
+            apply_chat_template=chat, chat_template=None,
         )  # fmt: skip
         return made if isinstance(made, list) else [made]
 
     def _request(self, doc: Doc, context: Any) -> Any:
         (request,) = self._construct(doc, context)
         return request
+
+
+def _options(question: object, texts: Sequence[str], gold: object) -> Options:
+    """Read gold as lm-eval reads it: indices or texts of options, one or several."""
+    golds = gold if isinstance(gold, list | tuple) else [gold]
+    places = [texts.index(g) if isinstance(g, str) and g in texts else g for g in golds]
+    right = {int(g) for g in places if isinstance(g, int) and 0 <= g < len(texts)}
+    return Options(str(question), tuple(map(str, texts)), tuple(sorted(right)))
+
+
+def one_user_turn(turns: Turns, *, between: str) -> Turns:
+    """Put all turns after a system prompt into one message of the user, as lm-eval does.
+
+    Args:
+        between: Stands between an example and what follows it.
+    """
+    from lm_eval.api.utils import Message, multiturn_to_singleturn
+
+    ends = {"user": "\n", "assistant": between}
+    shown = [Message(turn["role"], turn["content"], ends.get(turn["role"], "")) for turn in turns]
+    made: Turns = multiturn_to_singleturn(shown)
+    return made
 
 
 def raw_config(path: Path) -> dict[str, Any]:
@@ -216,7 +323,7 @@ def build_index(root: Path) -> dict[str, IndexEntry]:
             kind=kinds.get(entry.kind, "task"),  # type: ignore[arg-type] # the values are kinds
             path=entry.yaml_path.relative_to(root).as_posix() if entry.yaml_path else "",
             members=tuple(_members(entry.kind.name, config, entry.tags)),
-            usable=_usable(entry.kind.name, config),
+            modes=modes_of(config) if entry.kind is Kind.TASK else (),
             summary=" ".join(
                 str(config[k]) for k in ("dataset_path", "dataset_name") if config.get(k)
             ),
@@ -233,16 +340,6 @@ def _members(kind: str, config: Mapping[str, Any], tagged: Iterable[str]) -> lis
     listed = config.get("task")
     named = [m if isinstance(m, str) else m.get("task") or m.get("group") for m in listed or ()]
     return [str(name) for name in named if name]
-
-
-def _usable(kind: str, config: Mapping[str, Any]) -> bool:
-    return (
-        kind == "TASK"
-        and config.get("output_type", "generate_until") == "generate_until"
-        and not config.get("unsafe_code")
-        and not config.get("doc_to_image")
-        and not config.get("doc_to_audio")
-    )
 
 
 def _sequence(docs: Any) -> Sequence[Doc]:

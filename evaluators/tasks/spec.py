@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from evaluators.errors import BadTask
+from evaluators.model import Overlong, TaskMode
+
+MODES: tuple[TaskMode, ...] = get_args(TaskMode)
+
+CHOOSING: tuple[TaskMode, ...] = ("generative", "likelihood")
+"""The two modes of multiple-choice tasks, the default first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,8 @@ class TaskSpec:
     """Token limit of answer calls in place of the task's own."""
     temperature: float | None = None
     """Temperature of answer calls in place of the task's own; above 0 replicates differ."""
+    overlong: Overlong = "unscored"
+    """What becomes of a prompt that does not fit into the context window."""
     system_prompt: str | None = None
     """Stands before the task's own description."""
     fewshot_as_multiturn: bool = True
@@ -33,6 +43,38 @@ class TaskSpec:
     """False renders without a chat: one user message holding the text lm-eval would send."""
     fewshot_seed: int = 1234
     """Seed that draws the few-shot examples."""
+    mode: TaskMode | None = None
+    """How a multiple-choice task is put; None is lettered options, and for all other tasks the
+    only way there is."""
+
+    def __post_init__(self) -> None:
+        """Refuse a mode that does not exist.
+
+        Raises:
+            BadTask: With the modes that do.
+        """
+        if self.mode is not None and self.mode not in MODES:
+            reason = f"there is no mode {self.mode!r}, only {', '.join(MODES)}"
+            raise BadTask(task=self.name, reason=reason)
+        if self.overlong not in get_args(Overlong):
+            known = ", ".join(get_args(Overlong))
+            reason = f"overlong = {self.overlong!r} is unknown, only {known}"
+            raise BadTask(task=self.name, reason=reason)
+
+    @property
+    def key(self) -> str:
+        """The name in every result: with the mode, where the task could be put in two."""
+        return f"{self.name}:{self.mode}" if self.mode in CHOOSING else self.name
+
+    @classmethod
+    def parse(cls, text: str) -> TaskSpec:
+        """Read a name as people write it: `arc_easy`, or `arc_easy:likelihood` with a mode.
+
+        Raises:
+            BadTask: There is no such mode.
+        """
+        name, colon, mode = text.rpartition(":")
+        return cls(name, mode=mode) if colon else cls(text)  # type: ignore[arg-type] # checked there
 
     def wire(self) -> dict[str, Any]:
         """Return the fields as JSON."""
@@ -57,3 +99,16 @@ class TaskEntry:
     """The task's version, not the package's."""
     path: Path
     """Its YAML file."""
+    modes: tuple[TaskMode, ...] = ("generate_until",)
+    """How it can be put, the default first."""
+
+
+def modes_of(config: Mapping[str, Any]) -> tuple[TaskMode, ...]:
+    """Return how a task can be put, the default first, as far as its configuration tells."""
+    if any(config.get(key) for key in ("unsafe_code", "doc_to_image", "doc_to_audio")):
+        return ()
+    output = str(config.get("output_type", "generate_until"))
+    modes: dict[str, tuple[TaskMode, ...]] = {
+        "generate_until": ("generate_until",), "multiple_choice": CHOOSING,
+    }  # fmt: skip
+    return modes.get(output, ())

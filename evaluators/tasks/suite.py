@@ -6,12 +6,13 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.errors import BadFile, NotInstalled
-from evaluators.tasks.spec import TaskSpec
+from evaluators.errors import BadFile, InputError, NotInstalled
+from evaluators.tasks.spec import MODES, TaskSpec
 
 _FOLDER = Path(__file__).with_name("suites")
 _SPEC_FIELDS = {field.name: str(field.type) for field in fields(TaskSpec)}
@@ -21,6 +22,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
+    "Overlong": (str,),
+    "TaskMode": (str,),
 }
 
 
@@ -79,12 +82,29 @@ def load_suite(name_or_path: str | Path) -> Suite:
         NotInstalled: No bundled suite has this name.
         BadFile: The file cannot be read or is not a suite.
     """
+    return _with_modes(_found(name_or_path))
+
+
+def _found(name_or_path: str | Path) -> Suite:
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return _read(Path(name_or_path))
     bundled = {path.stem: path for path in _FOLDER.glob("*.toml")}
     if name_or_path not in bundled:
         raise NotInstalled.among(kind="suite", name=name_or_path, names=sorted(bundled))
     return _read(bundled[name_or_path])
+
+
+def _with_modes(suite: Suite) -> Suite:
+    """Fill in the modes of multiple-choice tasks; those that are not there say so when opened."""
+    from evaluators.tasks.catalogue import Catalogue
+
+    catalogue = Catalogue()
+    tasks = []
+    for task in suite.tasks:
+        with suppress(InputError):
+            task = replace(task, spec=catalogue.resolve(task.spec))  # noqa: PLW2901 - the same task
+        tasks.append(task)
+    return replace(suite, tasks=tuple(tasks))
 
 
 def _read(path: Path) -> Suite:
@@ -132,9 +152,10 @@ def _problems(table: Mapping[str, Any]) -> Iterator[str]:
     seen: set[object] = set()
     for entry in tasks:
         yield from _task_problems(entry)
-        if entry["name"] in seen:
-            yield f"task {entry['name']!r} is named twice"
-        seen.add(entry["name"])
+        named = (entry["name"], entry.get("mode"))
+        if named in seen:
+            yield f"task {':'.join(filter(None, named))!r} is named twice"
+        seen.add(named)
 
 
 def _task_problems(entry: object) -> Iterator[str]:
@@ -152,3 +173,5 @@ def _task_problems(entry: object) -> Iterator[str]:
     for key in ("limit", "max_tokens"):
         if isinstance(entry.get(key), int) and entry[key] < 1:
             yield f"task {entry['name']!r}: {key} = {entry[key]} is below 1"
+    if entry.get("mode") not in (None, *MODES):
+        yield f"task {entry['name']!r}: mode = {entry['mode']!r} is none of {', '.join(MODES)}"

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from evaluators.errors import RedraftError
+from evaluators.errors import BadTask, RedraftError
 from evaluators.tasks.catalogue import Catalogue
 from evaluators.tasks.lm_eval import quicken, silence
 from evaluators.tasks.loading import OpenTask
@@ -39,16 +39,19 @@ class _Service:
         """Open tasks and describe them."""
         catalogue = Catalogue([Path(folder) for folder in folders])
         for spec in map(TaskSpec.from_wire, specs):
-            self._tasks[spec.name] = OpenTask(spec, catalogue.find(spec.name))
+            task = OpenTask(spec, catalogue.find(spec.name))
+            if task.name in self._tasks:
+                raise BadTask(task=task.name, reason="is named twice")
+            self._tasks[task.name] = task
         return [task.info() for task in self._tasks.values()]
 
     def samples(self, task: str, limit: int | None) -> object:
         """Render prompts."""
         return self._tasks[task].samples(limit)
 
-    def grade(self, task: str, index: int, texts: Sequence[str]) -> object:
+    def grade(self, task: str, index: int, answers: Sequence[object]) -> object:
         """Grade answers to one sample."""
-        return self._tasks[task].grade(index, texts)
+        return self._tasks[task].grade(index, answers)
 
     def extract(self, task: str, index: int, text: str) -> object:
         """Extract one answer."""

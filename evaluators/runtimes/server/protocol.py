@@ -210,7 +210,7 @@ def check_fit(prompt_tokens: int, longest: int, window: int) -> None:
     if prompt_tokens + longest > window:
         raise Refused(
             f"the prompt has {prompt_tokens} tokens and the longest choice {longest}: together "
-            f"{prompt_tokens + longest}, more than the {window} that fit"
+            f"{prompt_tokens + longest}, more than the {window} that fit into the context window"
         )
 
 

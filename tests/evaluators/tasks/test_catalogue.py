@@ -79,7 +79,9 @@ class TestListing:
         assert entries["gsm8k"].distribution == "lm_eval"
         assert entries["gsm8k"].summary == "openai/gsm8k main"
         assert entries["gsm8k"].path.is_file()
-        assert not {"humaneval", "mmlu", "arc_easy"} & entries.keys()
+        assert not {"humaneval", "mmlu", "wikitext"} & entries.keys()
+        assert entries["gsm8k"].modes == ("generate_until",)
+        assert entries["arc_easy"].modes == ("generative", "likelihood")
 
     def test_the_bundled_folders_are_installed_with_redraft(self) -> None:
         try:

@@ -105,7 +105,7 @@ class TestClasses:
         [
             ("plain", "makes plain text, not a chat; open it with chat off"),
             ("pair", "asks for generate_until and loglikelihood per sample; supported is one "),
-            ("guess", "loglikelihood is not supported yet"),
+            ("guess", "loglikelihood is not supported"),
         ],
     )
     def test_refuses_what_cannot_be_a_chat(
@@ -169,13 +169,13 @@ def test_the_index_tells_tasks_groups_and_tags(write: Write, tmp_path: Path) -> 
         "group: all\ntask: [adding, {task: choosing, num_fewshot: 1}, {group: more, task: []}]\n"
     )
     index = build_index(tmp_path)
-    kinds = {name: (e.kind, e.path, e.members, e.usable) for name, e in index.items()}
+    kinds = {name: (e.kind, e.path, e.members, e.modes) for name, e in index.items()}
     assert kinds == {
-        "adding": ("task", "adding.yaml", (), True),
-        "choosing": ("task", "choosing.yaml", (), False),
-        "coding": ("task", "coding.yaml", (), False),
-        "all": ("group", "all.yaml", ("adding", "choosing", "more"), False),
-        "sums": ("tag", "", ("adding", "choosing"), False),
-        "short": ("tag", "", ("adding",), False),
+        "adding": ("task", "adding.yaml", (), ("generate_until",)),
+        "choosing": ("task", "choosing.yaml", (), ("generative", "likelihood")),
+        "coding": ("task", "coding.yaml", (), ()),
+        "all": ("group", "all.yaml", ("adding", "choosing", "more"), ()),
+        "sums": ("tag", "", ("adding", "choosing"), ()),
+        "short": ("tag", "", ("adding",), ()),
     }
     assert (index["adding"].summary, index["adding"].version) == ("some/where main", "3.5")

@@ -72,7 +72,7 @@ class TestInfo:
             "temperature=0.0, top_p=1.0, stop=('\\n',), seed=None, logprobs=None), "
             "metric='exact_match', filter='none', threshold=0.5, num_fewshot=2, "
             "summary='Adding one', digest='', filters=('none',), config=None, "
-            "mode='generate_until')"
+            "mode='generate_until', overlong='unscored')"
         )
         assert json.loads(json.dumps(info.config))["doc_to_text"] == "Q: {{q}}"
         assert [(s.id, s.task, len(s.messages)) for s in samples] == [

@@ -16,16 +16,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # lm-eval
 Write = Callable[..., Path]
 
 CORPUS = "metric_list: [{metric: %s, aggregation: %s, higher_is_better: true}]"
-SUPPORTED = "the model must write its answer; supported are generate_until tasks"
+SUPPORTED = (
+    "the model must write an answer or choose one; supported are generate_until and "
+    "multiple_choice tasks"
+)
 
 FILES = {
-    "multiple-choice": (
-        "output_type: multiple_choice\ndoc_to_choice: ['odd', 'even']\ndoc_to_target: pick",
-        f"multiple_choice is not supported yet: {SUPPORTED}",
-    ),
     "loglikelihood": (
         "output_type: loglikelihood",
-        f"loglikelihood is not supported yet: {SUPPORTED}",
+        f"loglikelihood is not supported: {SUPPORTED}",
+    ),
+    "rolling": (
+        "output_type: loglikelihood_rolling",
+        f"loglikelihood_rolling is not supported: {SUPPORTED}",
     ),
     "unsafe-code": (
         "unsafe_code: true",
@@ -155,7 +158,7 @@ class TestNames:
             ),
             ("mmlu", BadTask, "is a group of tasks; name one of them: mmlu_stem, mmlu_other, "),
             ("ai2_arc", BadTask, "is a tag of tasks; name one of them: arc_challenge, arc_easy"),
-            ("arc_easy", BadTask, "multiple_choice is not supported yet"),
+            ("wikitext", BadTask, "loglikelihood_rolling is not supported"),
             ("humaneval", BadTask, "needs a sandbox"),
         ],
     )
