@@ -1,0 +1,69 @@
+"""Starts, refusals and deaths of a real vLLM server, and the command line on top of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from evaluators.errors import BadModel
+from evaluators.runtimes import ModelSpec, open_runtime
+from evaluators.runtimes.leftovers import kill_leftovers, started_by
+
+NAME = "bundled/smollm2-135m-instruct"
+SUPERVISOR = """
+import asyncio, sys
+from evaluators.runtimes import ModelSpec, open_runtime
+
+async def main():
+    args = {"pretrained": sys.argv[1], "max_model_len": 512, "max_num_seqs": 4}
+    async with open_runtime(ModelSpec("vllm", "vllm", args)):
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it is not so after all that time"
+        time.sleep(0.05)
+
+
+async def test_refuses_wrong_engine_arguments_in_vllms_own_words() -> None:
+    args = {"pretrained": NAME, "quantization": "nonsense"}
+    with pytest.raises(BadModel, match="vLLM: Unknown quantization method: nonsense"):
+        async with open_runtime(ModelSpec("vllm", "vllm", args)):
+            raise AssertionError("it must not start")
+
+
+def test_nothing_outlives_a_supervisor_killed_with_sigkill() -> None:
+    with subprocess.Popen([sys.executable, "-c", SUPERVISOR, NAME]) as supervisor:
+        # The agent, the server, its resource tracker, the engine core and the worker.
+        wait_for(lambda: len(started_by(supervisor.pid)) >= 5, 120)
+        supervisor.send_signal(signal.SIGKILL)
+        supervisor.wait()
+        wait_for(lambda: not started_by(supervisor.pid), 5)
+    assert kill_leftovers() == 0
+
+
+def test_the_command_line_evaluates_with_it() -> None:
+    command = [
+        sys.executable, "-m", "evaluators", "run", "reask", "--task", "rg_chain_sum_easy",
+        "--model", "vllm", "--model-args",
+        f"pretrained={NAME},max_model_len=1024,max_num_seqs=8,kv_cache_memory_bytes=400000000",
+        "--limit", "8", "--json",
+    ]  # fmt: skip
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env={**os.environ}
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    report = json.loads(ran.stdout)
+    assert "reask" in json.dumps(report)
