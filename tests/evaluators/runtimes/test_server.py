@@ -342,11 +342,17 @@ class TestBatcher:
 
     async def test_prefers_like_lengths_behind_the_eldest(self) -> None:
         backend = Counter(joins=False, batch_size=2)
+        backend.gate.clear()
         batcher = Batcher(backend)
         async with asyncio.TaskGroup() as group:
+            group.create_task(batcher.answer(call("first")))
+            await asyncio.sleep(0.2)
             for prompt in ("aaaaaaaa", "b", "cccccccc", "d"):
                 group.create_task(batcher.answer(call(prompt)))
+            await asyncio.sleep(0.2)
+            backend.gate.set()
         assert [sorted(batch) for batch in backend.batches] == [
+            ["first"],
             ["aaaaaaaa", "cccccccc"],
             ["b", "d"],
         ]
