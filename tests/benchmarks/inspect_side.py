@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 
-def main(asked: dict) -> dict:
-    """Run Inspect's `eval` and read what came out of its log."""
+def main(asked: dict, folder: str) -> dict:
+    """Run Inspect's `eval` and read what came out of its log, which it writes into the folder."""
     begun = time.perf_counter()
     from inspect_ai import Task
     from inspect_ai import eval as evaluate
@@ -35,17 +35,16 @@ def main(asked: dict) -> dict:
 
     def run(rows: list[dict]) -> object:
         samples = [Sample(id=row["id"], input=row["content"], target=row["target"]) for row in rows]
-        with tempfile.TemporaryDirectory() as folder:
-            (log,) = evaluate(
-                Task(dataset=MemoryDataset(samples), solver=chain, scorer=match(numeric=True)),
-                model=model,
-                max_samples=asked["in_flight"],
-                log_dir=folder,
-                display="none",
-            )
-            if log.status != "success":
-                sys.exit(f"Inspect: {log.error}")
-            return log
+        (log,) = evaluate(
+            Task(dataset=MemoryDataset(samples), solver=chain, scorer=match(numeric=True)),
+            model=model,
+            max_samples=asked["in_flight"],
+            log_dir=folder,
+            display="none",
+        )
+        if log.status != "success":
+            sys.exit(f"Inspect: {log.error}")
+        return log
 
     run([{"id": "warm", "content": "Say one.", "target": "1"}])
     started = time.perf_counter()
@@ -63,4 +62,5 @@ def main(asked: dict) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    with tempfile.TemporaryDirectory() as logs:  # samples are read from it when they are looked at
+        print(json.dumps(main(json.loads(sys.argv[1]), logs)))

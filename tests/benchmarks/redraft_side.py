@@ -24,7 +24,7 @@ from evaluators.evaluator import Evaluator
 from evaluators.model import Sample, SampleResult
 from evaluators.ports import Task
 from evaluators.registry import load_evaluator
-from evaluators.runtimes import ModelSpec, open_runtime
+from evaluators.runtimes import EgressPolicy, ModelSpec, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
 
@@ -38,7 +38,7 @@ async def model_of(asked: dict[str, Any]) -> AsyncIterator[Any]:
         args,
         batch_size=asked.get("batch_size", 64),
     )
-    async with open_runtime(spec) as running:
+    async with open_runtime(spec, policy=EgressPolicy.trusting()) as running:
         yield running
 
 
