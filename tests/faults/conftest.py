@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from evaluators.tasks import TaskSpec
 from evaluators.tasks.suite import SuiteTask
 from leaderboard.accounts.models import User
 from leaderboard.catalog.models import EvaluatorVersion
-from leaderboard.catalog.services import record_suite, register_model
+from leaderboard.catalog.services import note_sizes, record_suite, register_model
 from leaderboard.runs import services
-from leaderboard.runs.models import Run
+from leaderboard.runs.models import Node, Run, Shard
 from leaderboard.runs.models.work import TERMINAL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,6 +36,7 @@ NUMBERS = {
     "REDRAFT_BATCH_SECONDS": 0.5,
     "REDRAFT_BACKOFF_SECONDS": 0.1,
     "REDRAFT_DRAIN_SECONDS": 10.0,
+    "REDRAFT_ENDPOINT_SLOTS": 1,
 }
 
 
@@ -47,8 +49,8 @@ def short_times():
 class Processes:
     """Starts workers and finds what they leave behind."""
 
-    def __init__(self, url: str, folder: Path, broker: str = "") -> None:
-        lines = [f"{name} = {value!r}" for name, value in NUMBERS.items()]
+    def __init__(self, url: str, folder: Path, broker: str = "", **settings: object) -> None:
+        lines = [f"{name} = {value!r}" for name, value in {**NUMBERS, **settings}.items()]
         if broker:
             lines += [f"CELERY_BROKER_URL = {broker!r}", "CELERY_BROKER_TRANSPORT_OPTIONS = {}"]
         text = "from leaderboard.settings.test import *\n" + "\n".join(lines)
@@ -65,11 +67,15 @@ class Processes:
         }
         self.started: list[subprocess.Popen] = []
 
-    def worker(self, *options: str) -> subprocess.Popen:
+    def worker(self, *options: str, **environment: str) -> subprocess.Popen:
         command = [sys.executable, "manage.py", "worker", *(options or ("--no-celery",))]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=self._environment, stdout=log, stderr=log
+                command,
+                cwd=REPOSITORY,
+                env={**self._environment, **environment},
+                stdout=log,
+                stderr=log,
             )
         self.started.append(process)
         return process
@@ -137,6 +143,26 @@ def export(run: Run) -> list[str]:
     return [to_line(result, identity=True) for result in services.read_results(run)]
 
 
+def done(*runs: Run) -> int:
+    """Stored samples that need not be made again."""
+    stored = Shard.objects.filter(run__in=runs).values_list("progress_done", flat=True)
+    return sum(stored)
+
+
+def kill(worker: subprocess.Popen) -> None:
+    """SIGKILL for a worker and everything that it has started."""
+    for pid in (worker.pid, *descendants(worker.pid)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    worker.wait()
+
+
+def made_twice(run: Run) -> int:
+    """Samples that one attempt finished and another stored: all their calls came from the store."""
+    computed = Node.objects.filter(result__run=run, cached=False).values("result")
+    return run.results.exclude(pk__in=computed).count()
+
+
 @pytest.fixture
 def submit(database_url):
     """Submit an evaluator for an echo with the given behaviour."""
@@ -152,8 +178,10 @@ def submit(database_url):
     )
     task = SuiteTask(TaskSpec("echo_flips"))
     suite = record_suite(SuiteFile("flips", "1", "For tests", (task,), digest="flips", path=None))
+    note_sizes(suite.pk, {"echo_flips": 240})
+    suite.refresh_from_db()
 
-    def make(*, limit: int = 240, seed: int = 0, **echo: object) -> Run:
+    def make(*, limit: int = 240, seed: int = 0, slices: int = 500, **echo: object) -> Run:
         model = register_model(
             source="bundled",
             location="",
@@ -162,14 +190,15 @@ def submit(database_url):
             args=echo,
             batch_size=8,
         )
-        found = services.submit(
-            user=user,
-            model=model,
-            suite=suite,
-            evaluators=[("reask", {"rounds": 1})],
-            limit=limit,
-            seed=seed,
-        )
+        with override_settings(REDRAFT_SLICE_SAMPLES=slices):
+            found = services.submit(
+                user=user,
+                model=model,
+                suite=suite,
+                evaluators=[("reask", {"rounds": 1})],
+                limit=limit,
+                seed=seed,
+            )
         return found.runs[0]
 
     return make

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
-from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from leaderboard.runs.invariants import broken
-from leaderboard.runs.models import Attempt, Node, SampleResult, Shard, State
-from tests.faults.conftest import NUMBERS, descendants, ended, export, wait_for
+from leaderboard.runs.models import Attempt, State
+from tests.faults.conftest import NUMBERS, done, ended, export, kill, made_twice, wait_for
 
 pytestmark = [pytest.mark.faults]
 
@@ -54,29 +51,10 @@ def test_ten_kills_change_nothing(processes, submit):
 
     lost = Attempt.objects.filter(shard__run=run, outcome="lost").count()
     assert lost >= KILLS // 2
-    assert _made_twice(run) <= lost * NUMBERS["REDRAFT_BATCH_SAMPLES"]
+    assert made_twice(run) <= lost * NUMBERS["REDRAFT_BATCH_SAMPLES"]
     processes.stop()
     assert processes.alive() == []
 
 
-def kill(worker) -> None:
-    """SIGKILL for a worker and everything that it has started."""
-    for pid in (worker.pid, *descendants(worker.pid)):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    worker.wait()
-
-
-def done(run) -> int:
-    return sum(Shard.objects.filter(run=run).values_list("progress_done", flat=True))
-
-
 def reached(run, goal: int) -> bool:
     return done(run) >= min(goal, 240)
-
-
-def _made_twice(run) -> int:
-    """Samples that one attempt finished and another stored: all their calls came from the store."""
-    rows = SampleResult.objects.filter(run=run)
-    computed = Node.objects.filter(result__run=run, cached=False).values("result")
-    return rows.exclude(pk__in=computed).count()

@@ -12,8 +12,7 @@ from django.db import connection
 from leaderboard.runs import services
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Attempt, SampleResult, Shard, State
-from tests.faults.conftest import NUMBERS, descendants, ended, export, wait_for
-from tests.faults.test_kill import done, kill
+from tests.faults.conftest import NUMBERS, descendants, done, ended, export, kill, wait_for
 
 pytestmark = [pytest.mark.faults]
 

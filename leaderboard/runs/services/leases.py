@@ -50,12 +50,15 @@ class Ending:
 def start(held: Claim, *, facts: Mapping[str, Any]) -> None:
     """Say that the work begins, and with what.
 
+    Safe to repeat when a lost connection leaves it open whether it went through.
+
     Raises:
         Fenced: The shard is no longer ours.
     """
     with transaction.atomic():
         shard = _owned(held)
-        move(shard, State.RUNNING, actor=held.worker, facts=dict(facts))
+        if shard.state != State.RUNNING:
+            move(shard, State.RUNNING, actor=held.worker, facts=dict(facts))
 
 
 def note_rungs(held: Claim, rungs: Sequence[Mapping[str, Any]]) -> None:
