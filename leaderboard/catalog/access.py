@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import Http404
+from yarl import URL
 
 from leaderboard.accounts.models import User
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel
+from leaderboard.catalog.endpoints import egress_policy
+from leaderboard.catalog.models import EndpointKey, EvaluatorVersion, LanguageModel
 
 Visitor = User | AnonymousUser
 
@@ -35,6 +37,30 @@ def access_evaluator(user: Visitor, name: str) -> list[EvaluatorVersion]:
     return versions
 
 
+def access_key(user: Visitor, public_id: str) -> EndpointKey:
+    """Return one of the visitor's own keys; not even staff has a door to another's.
+
+    Raises:
+        Http404: They have none of that name.
+    """
+    own = EndpointKey.objects.filter(user_id=user.pk or 0, public_id=public_id).first()
+    if own is None:
+        raise Http404("You have no such key.")
+    return own
+
+
 def may_see_location(user: Visitor, model: LanguageModel) -> bool:
-    """Tell whether a visitor may read where a model lies: paths of this server are for staff."""
-    return model.source != LanguageModel.Source.LOCAL or bool(user.is_staff)
+    """Tell whether a visitor may read where a model lies.
+
+    Paths of this server are for staff, endpoints on hosts that an admin allows by name for their
+    owner besides; everything else is public.
+    """
+    if user.is_staff or (model.owner_id is not None and model.owner_id == user.pk):
+        return True
+    if model.source == LanguageModel.Source.LOCAL:
+        return False
+    return model.source != LanguageModel.Source.ENDPOINT or _is_public(model.location)
+
+
+def _is_public(url: str) -> bool:
+    return not egress_policy().trusts(URL(url))

@@ -8,3 +8,7 @@ class RunsConfig(AppConfig):
 
     name = "leaderboard.runs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Listen to the sweeper."""
+        from leaderboard.runs import receivers  # noqa: F401 - importing it connects it

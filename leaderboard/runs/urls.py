@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from leaderboard.runs.views import samples, status, submit
+from leaderboard.runs.views import keys, samples, status, submit
 
 urlpatterns = [
     path("submit/", submit.submit, name="submit"),
@@ -18,5 +18,7 @@ urlpatterns = [
         samples.sample_text,
         name="sample_text",
     ),
+    path("keys/", keys.keys, name="keys"),
+    path("keys/<slug:public_id>/delete/", keys.forget, name="key_delete"),
     path("status/", status.queue, name="status"),
 ]

@@ -8,19 +8,13 @@ from evaluators.errors import BadModel, BadParameter, BadTask, NotInstalled
 from evaluators.model import CAPABILITIES
 from evaluators.runtimes import ModelSpec, runtime_kind
 from leaderboard.accounts.models import User
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, PlannedTask, Suite
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.needs import MODES, works_on
 from leaderboard.runs.errors import MissingCapability
 
 LARGEST_LIMIT = 1_000_000
 LARGEST_SEED = 2**31 - 1
 MOST_REPLICATES = 64
-
-_MODES = {
-    "generate_until": "written answers",
-    "generative": "written choices",
-    "likelihood": "likelihoods of choices",
-}
-"""What an evaluator works on, by task mode."""
 
 
 def check_numbers(*, limit: int | None, seed: int, replicates: int) -> None:
@@ -75,7 +69,11 @@ def check_modes(version: EvaluatorVersion, suite: Suite) -> None:
         return
     for plan in suite.planned:
         if plan.mode not in version.modes:
-            raise BadTask(task=plan.key, reason=_mode_reason(version, plan))
+            reason = (
+                f"it is a task of {MODES.get(plan.mode, plan.mode)}, and {version.name} "
+                f"works on {works_on(version)}"
+            )
+            raise BadTask(task=plan.key, reason=reason)
 
 
 def check_capabilities(
@@ -118,9 +116,3 @@ def _check_model(version: EvaluatorVersion, model: LanguageModel) -> None:
     how = "was found to lack" if model.capabilities is not None else "does not offer"
     reason = f"{version.name} needs {words}, which its runtime {model.runtime} {how}"
     raise MissingCapability(model=model.label, reason=reason, missing=missing)
-
-
-def _mode_reason(version: EvaluatorVersion, plan: PlannedTask) -> str:
-    able = " and ".join(_MODES.get(mode, mode) for mode in version.modes)
-    asked = _MODES.get(plan.mode, plan.mode)
-    return f"it is answered by {asked}, and {version.name} works on {able}"

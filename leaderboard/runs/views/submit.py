@@ -2,95 +2,146 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.db import transaction
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from evaluators.errors import BadModel, BadParameter, InputError
+from evaluators.errors import BadModel, BadParameter, BadTask, InputError
 from leaderboard.accounts.models import User
-from leaderboard.catalog.services import register_model
+from leaderboard.catalog.forms import SECRETS, ModelForm
+from leaderboard.catalog.models import LanguageModel
 from leaderboard.runs import services
 from leaderboard.runs.forms import EvaluatorChoice, SubmissionForm, evaluator_choices
 from leaderboard.runs.services import Submitted
 from leaderboard.runs.tasks import hint
 
 
+@sensitive_post_parameters(*SECRETS)
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def submit(request: HttpRequest) -> HttpResponse:
     """Offer the form; on POST check everything, write it down and go to the submission."""
     user = cast(User, request.user)
     data = request.POST if request.method == "POST" else None
-    form = SubmissionForm(data, user=user)
-    choices = evaluator_choices(data, preset=request.GET.get("evaluator", ""))
-    if data is not None and _complete(form, choices):
-        done = _submitted(form, choices, user)
+    page = _Page.read(data, user, preset=request.GET.get("evaluator", ""))
+    if data is not None and page.complete():
+        done = page.submit(user)
         if done is not None:
             hint(done.created)
             return _follow(request, done)
-    context = {"form": form, "choices": choices}
-    status = 200 if data is None else 422
-    return TemplateResponse(request, "runs/submit.html", context, status=status)
+    context = {"form": page.form, "model": page.model, "critic": page.critic}
+    return TemplateResponse(
+        request,
+        "runs/submit.html",
+        context | {"choices": page.choices, "wrong": page.wrong},
+        status=200 if data is None else 422,
+    )
 
 
-def _complete(form: SubmissionForm, choices: list[EvaluatorChoice]) -> bool:
-    """Check every field that counts, so that all mistakes show at once."""
-    valid = [form.is_valid(), *(choice.form.is_valid() for choice in choices if choice.chosen)]
-    if not any(choice.chosen for choice in choices):
-        form.add_error(None, "Choose at least one evaluator.")
-        return False
-    return all(valid)
+@dataclass(slots=True)
+class _Page:
+    """The forms that make up the page."""
+
+    model: ModelForm
+    critic: ModelForm
+    form: SubmissionForm
+    choices: list[EvaluatorChoice]
+
+    @classmethod
+    def read(cls, data: QueryDict | None, user: User, *, preset: str) -> _Page:
+        """Fill the forms with what was sent."""
+        return cls(
+            ModelForm(data, user=user),
+            ModelForm(data, user=user, prefix="critic"),
+            SubmissionForm(data),
+            evaluator_choices(data, preset=preset),
+        )
+
+    @property
+    def chosen(self) -> list[EvaluatorChoice]:
+        """The evaluators that were ticked."""
+        return [choice for choice in self.choices if choice.chosen]
+
+    @property
+    def wrong(self) -> bool:
+        """Something is marked as wrong."""
+        return any(form.errors for form in self._forms if form.is_bound)
+
+    @property
+    def _forms(self) -> list[Form]:
+        return [self.model, self.critic, self.form, *(choice.form for choice in self.chosen)]
+
+    def complete(self) -> bool:
+        """Check every field that counts, so that all mistakes show at once."""
+        valid = [form.is_valid() for form in self._forms]
+        if not self.chosen:
+            self.form.add_error(None, "Choose at least one evaluator.")
+        return all(valid) and bool(self.chosen)
+
+    def submit(self, user: User) -> Submitted | None:
+        """Register the models and submit, all or nothing; a refusal is shown beside its field."""
+        data = self.form.cleaned_data
+        try:
+            with transaction.atomic():
+                model = _registered(self.model)
+                critic = _registered(self.critic) if self.critic.chosen else None
+                return services.submit(
+                    user=user,
+                    model=model,
+                    suite=data["suite"],
+                    evaluators=[(c.evaluator.name, c.form.values) for c in self.chosen],
+                    limit=data["limit"],
+                    seed=data["seed"],
+                    critic=critic,
+                    replicates=data["replicates"],
+                )
+        except _Refused:
+            return None
+        except InputError as error:
+            self._place(error)
+            return None
+
+    def _place(self, error: InputError) -> None:
+        """Put a refusal beside the field that can mend it."""
+        facts: dict[str, Any] = error.data
+        match error:
+            case BadParameter() if form := self._form_of(facts["owner"], facts["name"]):
+                form.add_error(facts["name"], str(facts["reason"]))
+            case BadParameter(data={"owner": "submission", "name": "critic"}):
+                self.critic.add_error("source", f"{facts['reason']}.".capitalize())
+            case BadTask():
+                self.form.add_error("suite", str(error))
+            case BadModel():
+                self.form.add_error(None, f"{facts['model']} cannot be used: {facts['reason']}.")
+            case _:
+                self.form.add_error(None, str(error))
+
+    def _form_of(self, owner: str, name: str) -> Form | None:
+        forms: dict[str, Form] = {choice.evaluator.name: choice.form for choice in self.chosen}
+        form = self.form if owner == "submission" else forms.get(owner)
+        return form if form is not None and name in form.fields else None
 
 
-def _submitted(
-    form: SubmissionForm, choices: list[EvaluatorChoice], user: User
-) -> Submitted | None:
-    """Register the model and submit; what the library refuses is shown beside its field."""
-    data = form.cleaned_data
-    chosen = [choice for choice in choices if choice.chosen]
+class _Refused(Exception):
+    """A model was refused, and the form says why."""
+
+
+def _registered(form: ModelForm) -> LanguageModel:
     try:
-        model = register_model(
-            source=data["source"],
-            location=form.location,
-            revision=data["revision"],
-            runtime=data["runtime"],
-            model_class=data["model_class"],
-            args=data["args"],
-            batch_size=data["batch_size"],
-        )
-        return services.submit(
-            user=user,
-            model=model,
-            suite=data["suite"],
-            evaluators=[(choice.evaluator.name, choice.form.values) for choice in chosen],
-            limit=data["limit"],
-            seed=data["seed"],
-        )
+        return form.register()
     except InputError as error:
-        _place(error, form, chosen)
-        return None
-
-
-def _place(error: InputError, form: SubmissionForm, chosen: list[EvaluatorChoice]) -> None:
-    """Put a refusal beside the field that can mend it."""
-    facts: dict[str, Any] = error.data
-    if isinstance(error, BadParameter):
-        for choice in chosen:
-            if choice.evaluator.name == facts["owner"] and facts["name"] in choice.form.fields:
-                choice.form.add_error(facts["name"], str(facts["reason"]))
-                return
-        if facts["owner"] == "submission" and facts["name"] in form.fields:
-            form.add_error(facts["name"], str(facts["reason"]))
-            return
-    if isinstance(error, BadModel):
-        form.add_error(None, f"The model cannot be used: {facts['reason']}")
-        return
-    form.add_error(None, str(error))
+        reason = error.data.get("reason", error) if isinstance(error, BadModel) else error
+        form.add_error(None, f"The model cannot be used: {reason}.")
+        raise _Refused from error
 
 
 def _follow(request: HttpRequest, done: Submitted) -> HttpResponse:

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from leaderboard.catalog.keys import store_key
 from leaderboard.runs.models import State
 from tests.leaderboard import factories as make
 
@@ -38,6 +39,15 @@ RULES = {
     "submit": {
         "GET": {"anonymous": TO_LOGIN, "stranger": 200, "owner": 200, "staff": 200},
         "POST": {"anonymous": TO_LOGIN, "stranger": 422, "owner": 422, "staff": 422},
+        "other": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
+    },
+    "keys": {
+        "GET": {"anonymous": TO_LOGIN, "stranger": 200, "owner": 200, "staff": 200},
+        "other": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
+    },
+    "key_delete": {
+        "GET": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
+        "POST": {"anonymous": TO_LOGIN, "stranger": 404, "owner": 302, "staff": 404},
         "other": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
     },
     "run_cancel": {
@@ -87,7 +97,9 @@ def scene(finished, owner, stranger, staff):
     clients = {"anonymous": Client(), "stranger": Client(), "owner": Client(), "staff": Client()}
     for role, user in (("stranger", stranger), ("owner", owner), ("staff", staff)):
         clients[role].force_login(user)
+    key = store_key(user=owner, origin="https://host:443", secret="of-the-owner")  # noqa: S106
     arguments = {
+        "key_delete": [key.public_id],
         "evaluator": ["reask"],
         "model": [finished.model.public_id],
         "submission": [finished.submission.public_id],
