@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import aiohttp
@@ -17,6 +18,7 @@ Address = IPv4Address | IPv6Address
 
 CONNECT_SECONDS = 5.0
 _HTTPS = 443
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 # Networks, not the standard library's words for them: `is_private` and `is_global` have changed
 # between Python versions and let multicast, carrier-grade NAT and metadata addresses through.
@@ -121,6 +123,8 @@ class EgressPolicy:
     """Hosts with port that an admin trusts: any address, and plain http besides."""
     ports: frozenset[int] = frozenset({_HTTPS})
     """Ports of public hosts."""
+    names: Callable[[], AbstractResolver] = field(default=ThreadedResolver, compare=False)
+    """Looks names up."""
 
     @classmethod
     def guarded(cls, allow: Iterable[str] = (), *, ports: Iterable[int] = ()) -> EgressPolicy:
@@ -163,9 +167,9 @@ class EgressPolicy:
     def connector(self, url: URL) -> aiohttp.TCPConnector:
         """Return connections for this URL alone; redirects must be off."""
         if not self.guard or self.trusts(url):
-            return aiohttp.TCPConnector(limit=0)
+            return aiohttp.TCPConnector(limit=0, resolver=self.names())
         return aiohttp.TCPConnector(
-            limit=0, resolver=GuardedResolver(), socket_factory=guarded_socket
+            limit=0, resolver=GuardedResolver(self.names()), socket_factory=guarded_socket
         )
 
 
@@ -176,8 +180,8 @@ class GuardedResolver(AbstractResolver):
     server cannot matter.
     """
 
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self._inner = inner or ThreadedResolver()
+    def __init__(self, inner: AbstractResolver) -> None:
+        self._inner = inner
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -225,11 +229,22 @@ def _parsed(url: str) -> URL | str:
     wrong = {
         "it must begin with https:// or http://": parsed.scheme not in {"http", "https"},
         "it names no host": not parsed.host or not port,
-        "it must not hold a user name or password": "@" in parsed.raw_authority,
-        "its host holds an escape": "%" in parsed.raw_authority,
+        "it must not hold a user name or password": "@" in _authority(url),
+        "its host holds an escape": "%" in _authority(url),
         "it must have neither query nor fragment": "?" in url or "#" in url,
+        "its host is an address in an odd notation": _odd(str(parsed.host)),
     }
     return next((words for words, found in wrong.items() if found), parsed)
+
+
+def _authority(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
+
+
+def _odd(host: str) -> bool:
+    """Tell whether a host ends in a number, as addresses do, and is not written like one."""
+    last = host.rstrip(".").rpartition(".")[2]
+    return not _is_address(host) and _NUMBER.fullmatch(last) is not None
 
 
 def _host_and_port(entry: str) -> tuple[str, int]:
