@@ -58,6 +58,10 @@ class Reference:
     template: str | None
 
 
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+
+
 async def ask(model: RunningModel, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
     async with asyncio.TaskGroup() as group:
         tasks = [
