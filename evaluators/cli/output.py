@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evaluators.model import Json, ModelRole
     from evaluators.runtimes import ModelInfo
     from evaluators.session import Method, Plan, Report
+    from evaluators.tasks.spec import TaskSpec
 
 
 def write_report(out: Path, plan: Plan, report: Report, *, started: datetime) -> Iterator[Path]:
@@ -37,7 +38,7 @@ def write_report(out: Path, plan: Plan, report: Report, *, started: datetime) ->
 def stored_runs(out: Path, plan: Plan, report: Report, *, started: datetime) -> Iterator[StoredRun]:
     """Yield a run per evaluator, each with the folder that it is to be written to."""
     versions = {entry.name: entry.version for entry in installed("evaluator")}
-    specs = {name: spec for spec in plan.tasks for name in report.tasks if _opens(spec.name, name)}
+    specs = {name: spec for spec in plan.tasks for name in report.tasks if _opens(spec, name)}
     for method in plan.methods:
         yield StoredRun(
             source=out / method.name,
@@ -52,9 +53,9 @@ def stored_runs(out: Path, plan: Plan, report: Report, *, started: datetime) -> 
         )
 
 
-def _opens(spec: str, task: str) -> bool:
+def _opens(spec: TaskSpec, task: str) -> bool:
     """Tell whether a task was opened by that name: multiple choice adds its mode."""
-    return task == spec or task.rpartition(":")[0] == spec
+    return task in {spec.key, spec.name} or (spec.mode is None and task.startswith(f"{spec.name}:"))
 
 
 def _run_info(

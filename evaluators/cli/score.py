@@ -111,7 +111,7 @@ async def _score_run(run: StoredRun, folders: list[Path]) -> Scored:
     from evaluators.formats.regrade import regrade
     from evaluators.tasks import TaskSpec, open_tasks
 
-    specs = [run.specs.get(name) or TaskSpec(name) for name in run.results]
+    specs = [run.specs.get(name) or TaskSpec.parse(name) for name in run.results]
     async with open_tasks(specs, include_paths=folders) as tasks:
         missing = [name for name in run.results if name not in tasks]
         if missing:

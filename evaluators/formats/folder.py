@@ -35,7 +35,7 @@ class _Part:
     """Name of the file beside the manifest."""
     samples: int
     """How many lines it has, so that a file that was cut off is noticed."""
-    spec: Mapping[str, Json] | None = None
+    spec: TaskSpec | None = None
 
 
 def write_folder(folder: Path, stored: StoredRun) -> Iterator[Path]:
@@ -70,7 +70,6 @@ def read_folder(folder: Path) -> StoredRun:
         raise BadFile(path=str(path), line=None, reason=reason)
     try:
         run, parts = _parsed(manifest)
-        specs = {name: TaskSpec.from_wire(part.spec) for name, part in parts.items() if part.spec}
         (origin,) = (one for one in get_args(Origin) if one == manifest.get("origin"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadFile(path=str(path), line=None, reason=_words(error)) from error
@@ -80,7 +79,7 @@ def read_folder(folder: Path) -> StoredRun:
         run=run,
         tasks={name: part.info for name, part in parts.items()},
         results={name: _results(folder, name, part) for name, part in parts.items()},
-        specs=specs,
+        specs={name: part.spec for name, part in parts.items() if part.spec},
         include_paths=tuple(str(item) for item in manifest.get("include_paths", ())),
     )
 
@@ -91,12 +90,11 @@ def transcripts_name(task: str) -> str:
 
 
 def _part(stored: StoredRun, task: str) -> _Part:
-    spec = stored.specs.get(task)
     return _Part(
         info=stored.tasks[task],
         transcripts=transcripts_name(task),
         samples=len(stored.results[task]),
-        spec=spec.wire() if spec else None,
+        spec=stored.specs.get(task),
     )
 
 

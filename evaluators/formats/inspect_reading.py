@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,13 @@ def to_stored(path: Path, log: Mapping[str, Any]) -> StoredRun:
     """Return the run that a log tells of.
 
     Raises:
-        BadFile: A sample has no score that is right or wrong.
+        BadFile: The evaluation did not finish, or a sample is judged neither right nor wrong.
     """
-    spec, samples = log["eval"], log["samples"]
+    if log["status"] != "success":
+        reason = f"the evaluation did not finish: {log['status']}"
+        raise BadFile(path=str(path), line=None, reason=reason)
+    spec = log["eval"]
+    samples = _in_order(log["samples"], (spec.get("dataset") or {}).get("sample_ids") or ())
     if not samples:
         raise BadFile(path=str(path), line=None, reason="the log has no samples")
     task = str(spec["task"])
@@ -53,11 +57,18 @@ def to_stored(path: Path, log: Mapping[str, Any]) -> StoredRun:
         return StoredRun(path, "inspect", _run(spec), tasks, {task: results})
     try:
         run, info = run_from_json(ours["run"]), restore(TaskInfo, json.dumps(ours["task"]))
-        specs = {task: TaskSpec.from_wire(ours["spec"])} if "spec" in ours else {}
+        spec_of = json.dumps(ours["spec"]) if "spec" in ours else ""
+        specs = {task: restore(TaskSpec, spec_of)} if spec_of else {}
     except (ValueError, TypeError, KeyError) as error:
         reason = f"what we wrote into it was changed: {error}"
         raise BadFile(path=str(path), line=None, reason=reason) from error
     return StoredRun(path, "redraft", run, {task: info}, {task: results}, specs)
+
+
+def _in_order(samples: list[Any], ids: Sequence[object]) -> list[Any]:
+    """Return the samples in the data set's order; Inspect files them by name."""
+    places = {str(name): place for place, name in enumerate(ids)}
+    return sorted(samples, key=lambda one: (places.get(one["id"], len(places)), one["epoch"]))
 
 
 def _run(spec: Mapping[str, Any]) -> RunInfo:

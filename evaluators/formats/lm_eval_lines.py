@@ -167,7 +167,7 @@ def _gold(target: object, choices: Sequence[ChoiceLikelihood]) -> str:
     """Return the expected answer; where choices are scored, lm-eval gives its place."""
     text = target if isinstance(target, str) else json.dumps(target, default=str)
     if choices and text.isdigit() and int(text) < len(choices):
-        return choices[int(text)].text
+        return choices[int(text)].text.strip()
     return text
 
 
@@ -190,7 +190,7 @@ def _likelihoods(line: Line) -> tuple[ChoiceLikelihood, ...]:
 
 def _extracted(line: Line, choices: Sequence[ChoiceLikelihood]) -> str | None:
     if choices:
-        return max(choices, key=lambda choice: choice.logprob).text
+        return max(choices, key=lambda choice: choice.logprob).text.strip()
     text = clean_text(_text(line.filtered_resps))
     return None if not text.strip() or text == INVALID else text
 

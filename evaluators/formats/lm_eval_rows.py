@@ -123,10 +123,10 @@ def _likelihoods(answer: AnswerState, prompt: str) -> dict[str, Any]:
 
 def _target(result: SampleResult, answer: AnswerState) -> str:
     """Return the gold answer; where choices are scored, its place among them, as lm-eval does."""
-    gold, choices = answer.grade.gold, result.sample.choices
-    if not answer.likelihoods or gold not in choices:
+    gold, options = answer.grade.gold, [choice.strip() for choice in result.sample.choices]
+    if not answer.likelihoods or gold.strip() not in options:
         return gold
-    return str(choices.index(gold))
+    return str(options.index(gold.strip()))
 
 
 def _settings(node: Node | None) -> dict[str, Json]:

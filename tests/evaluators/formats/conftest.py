@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
+from evaluators.formats.stored import RunInfo, StoredRun
 from evaluators.model import (
     AnswerState,
     Failure,
@@ -23,6 +28,7 @@ from evaluators.model import (
     user,
 )
 from evaluators.ports import TaskInfo
+from evaluators.tasks.spec import TaskSpec
 
 MakeResult = Callable[..., SampleResult]
 
@@ -103,3 +109,69 @@ def task_info() -> Callable[[str], TaskInfo]:
         )
 
     return make
+
+
+ROOT = Path(__file__).resolve().parents[3]
+STARTED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def make_run(**changes: Any) -> RunInfo:
+    """Return what a run of a small model says of itself."""
+    plain = RunInfo(
+        model="org/tiny model",
+        model_source="hf",
+        evaluator="reask",
+        evaluator_version="0.1.0",
+        started=STARTED,
+        model_args={"pretrained": "org/tiny model"},
+        params={"rounds": 2},
+        model_sha="a" * 40,
+        model_dtype="float32",
+        fingerprint="f" * 64,
+        batch_size=8,
+        limit=4,
+        seed=7,
+        seconds=12.5,
+        chat_template="{{ messages }}",
+        roles={"critic": {"model": "org/critic", "model_args": {"revision": "main"}}},
+        packages={"lm_eval": "0.4.13", "transformers": "5.0"},
+    )
+    return replace(plain, **changes)
+
+
+@pytest.fixture(scope="session")
+def a_run(result: Any, unscored: Any, task_info: Any) -> StoredRun:
+    """A run of three rounds, two replicates and an unscored sample, on two tasks."""
+    sums = [
+        result(0, (False, True, True)),
+        result(0, (True, True), replicate=1),
+        result(1, (True,)),
+        result(10, (False, False)),
+        result(2, (True, False)),
+        unscored(3),
+    ]
+    words = [result(0, (True, True), task="words/de")]
+    return StoredRun(
+        source=Path("run"),
+        origin="redraft",
+        run=make_run(),
+        tasks={name: task_info(name) for name in ("sums", "words/de")},
+        results={"sums": tuple(sums), "words/de": tuple(words)},
+        specs={"sums": TaskSpec("sums", threshold=1.0, num_fewshot=3)},
+        include_paths=("/tasks",),
+    )
+
+
+@pytest.fixture
+def stored(a_run: StoredRun, tmp_path: Path) -> StoredRun:
+    """The run, at home in a folder of its own."""
+    return replace(a_run, source=tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def others() -> str:
+    """A Python that has the other tools' readers; `make formats` makes it."""
+    python = ROOT / ".venv-formats" / "bin" / "python"
+    if not python.with_name("inspect").exists():
+        pytest.skip("other tools' readers are not installed: make formats")
+    return str(python)
