@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from leaderboard.catalog.access import access_evaluator
 from leaderboard.catalog.models import EvaluatorVersion, PlannedTask, Suite
+from leaderboard.catalog.needs import capabilities, roles, works_on
 from leaderboard.catalog.schema import Parameter, parameters
 
 
@@ -29,7 +30,15 @@ def evaluator(request: HttpRequest, name: str) -> HttpResponse:
     """Show what an evaluator does, what it takes, and which versions there were."""
     versions = access_evaluator(request.user, name)
     rows: list[Parameter] = parameters(versions[0].schema)
-    context = {"evaluator": versions[0], "versions": versions, "parameters": rows}
+    shown = versions[0]
+    context = {
+        "evaluator": shown,
+        "versions": versions,
+        "parameters": rows,
+        "needs": capabilities(shown.requires),
+        "works_on": works_on(shown),
+        "roles": roles(shown),
+    }
     return TemplateResponse(request, "catalog/evaluator.html", context)
 
 

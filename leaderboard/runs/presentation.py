@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from leaderboard.catalog.models import LanguageModel
 from leaderboard.core.messages import message_for
 from leaderboard.runs.models import Run, State
 from leaderboard.runs.models.work import TERMINAL
@@ -61,6 +62,11 @@ def can_retry(run: Run) -> bool:
     return run.state in TERMINAL and run.state != State.COMPLETED
 
 
+def model_json(model: LanguageModel) -> dict[str, object]:
+    """Return who a model is, as every answer for machines names it."""
+    return {"id": model.public_id, "label": model.label, "commit": model.revision or None}
+
+
 def run_json(status: RunStatus) -> dict[str, object]:
     """Return a run's status as the public interface gives it."""
     run, progress = status.run, status.progress
@@ -81,11 +87,8 @@ def run_json(status: RunStatus) -> dict[str, object]:
         "progress": {"done": progress.done, "total": progress.total},
         "eta_seconds": None if progress.eta_seconds is None else round(progress.eta_seconds),
         "eta_method": progress.eta_method or None,
-        "model": {
-            "id": run.model.public_id,
-            "label": run.model.label,
-            "commit": run.model.revision or None,
-        },
+        "model": model_json(run.model),
+        "critic": model_json(run.critic_model) if run.critic_model else None,
         "evaluator": {
             "name": run.evaluator.name,
             "version": run.evaluator.version,
@@ -95,15 +98,17 @@ def run_json(status: RunStatus) -> dict[str, object]:
         "suite": {"name": run.suite.name, "version": run.suite.version},
         "limit": run.limit,
         "seed": run.seed,
+        "replicates": run.replicates,
         "shards": [
             {
-                "task": s.task,
-                "offset": s.offset,
-                "size": s.size,
-                "done": s.progress_done,
-                "state": s.state,
+                "task": shard.task,
+                "offset": shard.offset,
+                "size": shard.size,
+                "planned": planned,
+                "done": shard.progress_done,
+                "state": shard.state,
             }
-            for s in status.shards
+            for shard, planned in status.parts
         ],
         "attempts": len(status.attempts),
         "failure": failure,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,16 +32,27 @@ class Progress:
         return None if not self.total else min(100.0, 100 * self.done / self.total)
 
 
-def run_progress(run: Run, shards: list[Shard]) -> Progress:
+def planned(run: Run, shard: Shard) -> int | None:
+    """Return how many trajectories a shard has to make; None until its task was loaded once."""
+    return None if shard.size is None else shard.size * run.replicates
+
+
+def tallied(run: Run, shards: Sequence[Shard]) -> Progress:
+    """Add up a run's shards."""
+    parts = [planned(run, shard) for shard in shards]
+    total = None if None in parts else sum(part or 0 for part in parts)
+    return Progress(sum(shard.progress_done for shard in shards), total)
+
+
+def run_progress(run: Run, shards: Sequence[Shard]) -> Progress:
     """Add up a run's shards and extrapolate from its latest samples."""
-    done = sum(shard.progress_done for shard in shards)
-    sizes = [shard.size for shard in shards]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
+    found = tallied(run, shards)
+    done, total = found.done, found.total
     if run.state in TERMINAL or not total or done >= total:
-        return Progress(done, total)
+        return found
     pace, samples = _seconds_per_sample(run)
     if pace is None:
-        return Progress(done, total)
+        return found
     method = f"{total - done} samples left at the pace of the last {samples}"
     return Progress(done, total, (total - done) * pace, method)
 
@@ -67,6 +79,11 @@ class RunStatus:
     progress: Progress
     events: list[Event]
     attempts: list[Attempt]
+
+    @property
+    def parts(self) -> list[tuple[Shard, int | None]]:
+        """The shards, each with how many trajectories it has to make."""
+        return [(shard, planned(self.run, shard)) for shard in self.shards]
 
     @property
     def live(self) -> bool:

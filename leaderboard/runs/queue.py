@@ -11,7 +11,7 @@ from django.utils import timezone
 from leaderboard.runs.access import Visitor, visible_runs
 from leaderboard.runs.models import Run, Shard, State, Worker
 from leaderboard.runs.models.work import OWNED, TERMINAL
-from leaderboard.runs.progress import Progress
+from leaderboard.runs.progress import Progress, tallied
 from leaderboard.runs.tuning import tuning
 
 OLDEST = 50
@@ -76,9 +76,7 @@ def queue_status(user: Visitor) -> QueueStatus:
 def _open_run(run: Run) -> OpenRun:
     shards = list(run.shards.all())
     age = (timezone.now() - run.queued_at).total_seconds()
-    done, sizes = sum(s.progress_done for s in shards), [s.size for s in shards]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    return OpenRun(run, Progress(done, total), why_open(run, shards), age)
+    return OpenRun(run, tallied(run, shards), why_open(run, shards), age)
 
 
 def why_open(run: Run, shards: list[Shard]) -> str:

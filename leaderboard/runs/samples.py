@@ -103,6 +103,14 @@ def neighbours(
     return previous, ids.filter(_beyond(result, "gt")).first()
 
 
+def replicates(run: Run, result: SampleResult) -> Sequence[SampleResult]:
+    """Return all trajectories of a sample's question, where there are several."""
+    if run.replicates == 1:
+        return []
+    rows = SampleResult.objects.filter(run=run, task=result.task, sample_id=result.sample_id)
+    return list(rows.order_by("replicate").only("run_id", "replicate", "flip", "status"))
+
+
 def tasks_of(run: Run) -> list[str]:
     """Return the names of a run's tasks, in order."""
     return sorted(set(run.shards.values_list("task", flat=True)))

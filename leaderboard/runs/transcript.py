@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from django.utils.safestring import SafeString
 
 from leaderboard.core.rendering import output, preview
+from leaderboard.runs.choices import Weighed, as_text, weighed
 from leaderboard.runs.models import AnswerState, Judgement, Node, SampleResult
 
 PAGE_BYTES = 300_000
@@ -37,7 +38,7 @@ NODE_FIELDS = (
 )  # fmt: skip
 ANSWER_FIELDS = (
     "idx", "node_idx", "text", "clipped", "extracted", "correct", "score", "truncated", "changed",
-    "scores", "extractions",
+    "scores", "extractions", "likelihoods",
 )  # fmt: skip
 VERDICT_FIELDS = ("idx", "answer_idx", "node_idx", "value", "score")
 
@@ -79,6 +80,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """A choice that the model weighed, on a page."""
+
+    excerpt: Excerpt
+    weighed: Weighed
+
+    @property
+    def permille(self) -> int:
+        """Its probability, for a bar."""
+        return round(1000 * self.weighed.probability)
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One node of the transcript with its grades and verdicts."""
 
@@ -89,6 +103,8 @@ class Turn:
     prompt: list[Line]
     """The whole prompt."""
     reply: Excerpt
+    options: list[Option] = field(default_factory=list)
+    """Choices whose likelihood was asked instead of a reply."""
     answers: list[AnswerState] = field(default_factory=list)
     verdicts: list[Judgement] = field(default_factory=list)
 
@@ -102,6 +118,7 @@ def transcript(result: SampleResult, base_url: str) -> list[Turn]:
     nodes = list(result.nodes.all())
     answers, verdicts = list(result.answers.all()), list(result.judgements.all())
     replies = [budget.show(node.text, f"{base_url}node-{node.idx}/") for node in nodes]
+    options = [_options(node, budget, f"{base_url}choices-{node.idx}/") for node in nodes]
     urls = [f"{base_url}prompt-{node.idx}/" for node in nodes]
     asked = [
         _lines(_new_messages(node), budget, url) for node, url in zip(nodes, urls, strict=True)
@@ -114,11 +131,16 @@ def transcript(result: SampleResult, base_url: str) -> list[Turn]:
             asked=asked[i],
             prompt=prompts[i],
             reply=replies[i],
+            options=options[i],
             answers=[answer for answer in answers if answer.node_idx == node.idx],
             verdicts=[verdict for verdict in verdicts if verdict.node_idx == node.idx],
         )
         for i, node in enumerate(nodes)
     ]
+
+
+def _options(node: Node, budget: Budget, url: str) -> list[Option]:
+    return [Option(budget.show(choice.text, url), choice) for choice in weighed(node.payload)]
 
 
 def _lines(messages: Sequence[Mapping[str, str]], budget: Budget, url: str) -> list[Line]:
@@ -137,7 +159,7 @@ def _new_messages(node: Node) -> Sequence[Mapping[str, str]]:
 
 
 def whole_text(result: SampleResult, what: str) -> str | None:
-    """Return the text that a download names: question, gold, node-3, prompt-3 or answer-1."""
+    """Return the text that a download names: question, gold, answer-1, node-3 and such."""
     if what in {"question", "gold"}:
         return str(getattr(result, what))
     kind, _, index = what.partition("-")
@@ -147,9 +169,18 @@ def whole_text(result: SampleResult, what: str) -> str | None:
         answer = result.answers.filter(idx=int(index)).first()
         return answer.text if answer else None
     node = result.nodes.filter(idx=int(index)).first()
-    if node is None or kind not in {"node", "prompt"}:
-        return None
-    return node.text if kind == "node" else _as_text(node.messages)
+    return None if node is None else _text_of(node, kind)
+
+
+def _text_of(node: Node, kind: str) -> str | None:
+    match kind:
+        case "node":
+            return node.text
+        case "prompt":
+            return _as_text(node.messages)
+        case "choices":
+            return as_text(weighed(node.payload))
+    return None
 
 
 def _as_text(messages: Sequence[Mapping[str, str]]) -> str:

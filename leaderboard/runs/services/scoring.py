@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Count
 
+from leaderboard.catalog.models import LanguageModel
 from leaderboard.runs.errors import Failure
 from leaderboard.runs.models import Attempt, Run, SampleResult, Shard, State
 from leaderboard.runs.services.history import change_run
@@ -111,7 +112,7 @@ def _commonest(run: Run) -> str:
 
 def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
     """Put down everything that the results of a run rest on."""
-    model, evaluator, suite = run.model, run.evaluator, run.suite
+    evaluator, suite = run.evaluator, run.suite
     facts = [found for found in run.shards.values_list("facts", flat=True) if found]
     return {
         "format": FORMAT,
@@ -119,17 +120,9 @@ def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
         "retry_of": run.retry_of.public_id if run.retry_of else None,
         "limit": run.limit,
         "seed": run.seed,
-        "model": {
-            "label": model.label,
-            "source": model.source,
-            "location": model.location,
-            "revision": model.revision,
-            "runtime": model.runtime,
-            "class": model.model_class,
-            "args": model.args,
-            "batch_size": model.batch_size,
-            "engine_key": model.engine_key,
-        },
+        "replicates": run.replicates,
+        "model": _model(run.model),
+        "critic": _model(run.critic_model) if run.critic_model else None,
         "evaluator": {
             "name": evaluator.name,
             "distribution": evaluator.distribution,
@@ -148,6 +141,20 @@ def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
             "n_total": sum(found.n_total for found in tallies.values()),
             "tasks": {task: found.to_json() for task, found in sorted(tallies.items())},
         },
+    }
+
+
+def _model(model: LanguageModel) -> dict[str, Any]:
+    return {
+        "label": model.label,
+        "source": model.source,
+        "location": model.location,
+        "revision": model.revision,
+        "runtime": model.runtime,
+        "class": model.model_class,
+        "args": model.args,
+        "batch_size": model.batch_size,
+        "engine_key": model.engine_key,
     }
 
 

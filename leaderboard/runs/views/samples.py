@@ -13,6 +13,8 @@ from leaderboard.core.exports import json_response, text_response
 from leaderboard.core.listing import choice
 from leaderboard.runs import samples as lists
 from leaderboard.runs.access import access_result, access_run
+from leaderboard.runs.models import Run
+from leaderboard.runs.presentation import model_json
 from leaderboard.runs.samples import FLIPS, SampleFilter
 from leaderboard.runs.transcript import as_json, row_json, transcript, whole_text
 
@@ -56,7 +58,7 @@ def sample(request: HttpRequest, public_id: str, pk: int) -> HttpResponse:
     run = access_run(request.user, public_id)
     result = access_result(run, pk)
     if choice(request.GET, "format", ["html", "json"], "html") == "json":
-        return json_response({"run": run.public_id, **as_json(result)})
+        return json_response({"run": run.public_id, "models": _models(run), **as_json(result)})
     wanted = SampleFilter.from_query(request.GET, lists.tasks_of(run))
     previous, following = lists.neighbours(wanted.of(run), result)
     texts = reverse("sample_text", args=[run.public_id, pk, "question"]).removesuffix("question/")
@@ -70,8 +72,16 @@ def sample(request: HttpRequest, public_id: str, pk: int) -> HttpResponse:
         "filter": wanted,
         "previous": previous,
         "following": following,
+        "replicates": lists.replicates(run, result),
     }
     return TemplateResponse(request, "runs/sample.html", context)
+
+
+def _models(run: Run) -> dict[str, object]:
+    """Say who played which role."""
+    critic = run.critic_model or run.model
+    roles = {"critic": model_json(critic)} if "critic" in run.evaluator.roles else {}
+    return {"actor": model_json(run.model), **roles}
 
 
 @require_safe
