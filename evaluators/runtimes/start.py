@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from evaluators.runtimes.kinds import RuntimeKind
 from evaluators.runtimes.ladder import Rung, next_rung
 from evaluators.runtimes.process import Child
 from evaluators.runtimes.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ async def start_child(kind: RuntimeKind, spec: ModelSpec, terms: Terms) -> Start
 async def _start(kind: RuntimeKind, spec: ModelSpec, terms: Terms) -> Started:
     terms.socket.unlink(missing_ok=True)
     command, isolation = await asyncio.to_thread(_confined, kind, spec, terms.socket)
+    if isolation == "process_group":
+        _log.warning("bubblewrap does not work here: the model runs unconfined")
     env = {**child_environment(kind.environment(spec)), **terms.environment}
     child = await Child.start(command, env=env, log=terms.log)
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluators.errors import CallRefused, ContextTooLong, RuntimeUnavailable
+from evaluators.errors import CallRefused, ContextTooLong, RuntimeUnavailable, first_error
 from evaluators.model import (
     ChatRequest,
     ChoiceLikelihood,
@@ -132,7 +133,10 @@ class VllmDialect:
     async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
         """Weigh choices as lm-eval does: by the tokens that they add to the prompt's text."""
         started = time.perf_counter()
-        context, prompts = await self._prompts(request)
+        try:
+            context, prompts = await self._prompts(request)
+        except BaseExceptionGroup as error:
+            raise first_error(error) from error
         if request.labels:
             _check_labels(request.choices, context, prompts)
         self._check_length(request.choices, prompts)
@@ -165,12 +169,17 @@ class VllmDialect:
         """Return the tokens of the context, and of the context with each choice behind it."""
         context = await self._tokens(tokenize_body(request.messages, chat=self._chat))
         text = await self._text(context)
-        # Blanks at the end of the context belong to the choice: that is how words are cut.
-        kept = text.rstrip()
-        whole = [await self._tokens(text_body(text + choice)) for choice in request.choices]
+        async with asyncio.TaskGroup() as group:  # the first refusal ends the others
+            whole = [
+                group.create_task(self._tokens(text_body(text + choice)))
+                for choice in request.choices
+            ]
+        # Blanks at the end of the context belong to a text that follows, as in lm-eval: that is how
+        # words are cut. A label stands where the next token stands, behind all blanks.
+        kept = text if request.labels else text.rstrip()
         if kept != text:
             context = await self._tokens(text_body(kept))
-        return context, whole
+        return context, [task.result() for task in whole]
 
     async def _tokens(self, body: Mapping[str, Any]) -> Ids:
         answer = await self._transport.ask("POST", "/tokenize", body)
