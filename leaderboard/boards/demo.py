@@ -13,6 +13,7 @@ from leaderboard.catalog.services import register_model
 from leaderboard.core.messages import message_for
 from leaderboard.runs.models import Run, Shard, State
 from leaderboard.runs.models.work import TERMINAL
+from leaderboard.runs.progress import tallied
 from leaderboard.runs.services import submit
 
 MODEL = "bundled/smollm2-135m-instruct"
@@ -86,13 +87,13 @@ def summary(runs: Sequence[int]) -> dict[str, Any]:
 
 
 def _standing(run: Run, shards: list[Shard], *, on_board: bool) -> Standing:
-    sizes = [shard.size for shard in shards]
+    progress = tallied(run, shards)
     ended = run.state in TERMINAL
     return Standing(
         evaluator=run.evaluator.name,
         state=State(run.state).label,
-        done=sum(shard.progress_done for shard in shards),
-        total=None if None in sizes else sum(size or 0 for size in sizes),
+        done=progress.done,
+        total=progress.total,
         settled=ended and (on_board or run.state != State.COMPLETED),
     )
 

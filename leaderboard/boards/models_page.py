@@ -55,15 +55,20 @@ class ModelPage:
     model: LanguageModel
     runs: list[Run]
     methods: list[Method]
+    as_critic: list[Run]
+    """Runs of other models whose critic it played."""
     columns: tuple[str, ...] = SHOWN
 
 
 def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
-    """Read a model's page in three queries."""
+    """Read a model's page in four queries."""
     runs = list(visible_runs(user).filter(model=model).order_by("-id")[:RUNS])
+    as_critic = list(visible_runs(user).filter(critic_model=model).order_by("-id")[:RUNS])
     entries = (
         Entry.objects.filter(run__in=[run.pk for run in runs])
-        .select_related("run__suite", "run__model", "run__evaluator", "evaluator", "suite")
+        .select_related(
+            "run__suite", "run__model", "run__critic_model", "run__evaluator", "evaluator", "suite"
+        )
         .prefetch_related("tasks")
         .order_by("suite__name", "oracle", "evaluator__name", "id")
     )
@@ -76,7 +81,7 @@ def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
         )
         for entry in entries
     ]
-    return ModelPage(model, runs, methods)
+    return ModelPage(model, runs, methods, as_critic)
 
 
 def _task_row(task: TaskEntry) -> TaskRow:
@@ -117,6 +122,11 @@ def _counts(data: Mapping[str, Any], estimates: Mapping[str, Estimate]) -> Mappi
     return {**counts, "n": data["n"], "ii_changed": moved, "ii_unchanged": counts["ii"] - moved}
 
 
+def _critic(run: Run) -> dict[str, str] | None:
+    critic = run.critic_model
+    return {"id": critic.public_id, "label": critic.label} if critic else None
+
+
 def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
     """Return the page's content as data, estimates as they are stored."""
     model = page.model
@@ -128,6 +138,10 @@ def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
         "runtime": model.runtime,
         "model_class": model.model_class,
         "parameters": model.parameters,
+        "capabilities": model.capabilities,
+        "context_window": model.context_window,
+        "location": model.location if show_location else None,
+        "as_critic": [run.public_id for run in page.as_critic],
         "runs": [
             {
                 "id": run.public_id,
@@ -144,6 +158,8 @@ def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
                 "evaluator": method.entry.evaluator.name,
                 "evaluator_version": method.entry.evaluator.version,
                 "params": method.entry.run.params,
+                "critic": _critic(method.entry.run),
+                "replicates": method.entry.run.replicates,
                 "command": method.command if show_location else None,
                 "macro": method.entry.estimates,
                 "tasks": {row.task: row.data for row in method.tasks},

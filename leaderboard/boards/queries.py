@@ -101,6 +101,8 @@ class BoardPage:
     unfinished: list[Run]
     unfinished_total: int
     not_run: list[NotRun]
+    finishing: int
+    """Runs that are complete and whose rows are being made."""
     shown: int
     """Rows that pass the filters, on all pages."""
     hidden: int
@@ -120,7 +122,8 @@ def board_page(view: BoardView) -> BoardPage:
     order = _ordered(keys, view, ranks)
     pages = max(1, -(-len(order) // PAGE))
     wanted = order[(view.page - 1) * PAGE : view.page * PAGE]
-    found = Entry.objects.select_related("model", "evaluator", "run").in_bulk(wanted)
+    related = ("model", "evaluator", "run__critic_model")
+    found = Entry.objects.select_related(*related).in_bulk(wanted)
     waiting = unfinished_runs(view)
     last, few = view.page >= pages, FEW_MODELS * max(1, len(view.evaluators))
     return BoardPage(
@@ -130,6 +133,7 @@ def board_page(view: BoardView) -> BoardPage:
         unfinished=list(waiting[:UNFINISHED]) if last else [],
         unfinished_total=waiting.count() if last else 0,
         not_run=not_run(view) if last and len(order) <= few else [],
+        finishing=_finishing(view),
         shown=len(order),
         hidden=len(ranks) - len(order),
         pages=pages,
@@ -196,9 +200,15 @@ def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     return (
         runs.exclude(state=State.COMPLETED)
         .filter(~Exists(twin.filter(Q(state=State.COMPLETED) | Q(id__gt=OuterRef("id")))))
-        .select_related("model", "evaluator")
+        .select_related("model", "critic_model", "evaluator")
         .order_by("state", "id")
     )
+
+
+def _finishing(view: BoardView) -> int:
+    """Count the runs of a board that have just completed and have no row yet."""
+    complete = Run.objects.filter(suite=view.suite, state=State.COMPLETED, published=True)
+    return complete.filter(entry=None, oracle=view.oracle).count()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def _net_flips(entry: Entry, cells: Cells | None) -> Figure:
 def export_header() -> list[str]:
     """Return the titles of an export's columns."""
     names = ["rank", "model", "model_id", "evaluator", "evaluator_version", "params", "information"]
+    names += ["critic", "critic_id", "replicates"]
     for column in FIGURES:
         if column.metric:
             names += [
@@ -114,20 +115,24 @@ def export_rows(page: BoardPage) -> Iterator[dict[str, Scalar]]:
         yield _entry_export(row, page.cells.get(row.entry.pk))
     for run in page.unfinished:
         yield {
-            **_who(run.model, run.evaluator, changed_params(run, run.evaluator)),
+            **_who(run, run.model, run.evaluator),
             "state": run.state.lower(),
             "run": run.public_id,
         }
 
 
-def _who(model: LanguageModel, evaluator: EvaluatorVersion, params: str) -> dict[str, Scalar]:
+def _who(run: Run, model: LanguageModel, evaluator: EvaluatorVersion) -> dict[str, Scalar]:
+    critic = run.critic_model
     return {
         "model": model.label,
         "model_id": model.public_id,
         "evaluator": evaluator.name,
         "evaluator_version": evaluator.version,
-        "params": params,
+        "params": changed_params(run, evaluator),
         "information": evaluator.information,
+        "critic": critic.label if critic else None,
+        "critic_id": critic.public_id if critic else None,
+        "replicates": run.replicates,
     }
 
 
@@ -135,7 +140,7 @@ def _entry_export(row: Row, cells: Cells | None) -> dict[str, Scalar]:
     entry = row.entry
     data: dict[str, Scalar] = {
         "rank": row.rank,
-        **_who(entry.model, entry.evaluator, row.params),
+        **_who(entry.run, entry.model, entry.evaluator),
         "cl_denominator": denominator("cl", cells),
         "cs_denominator": denominator("cs", cells),
         "net_flips": entry.net_flips,
@@ -156,16 +161,22 @@ def _entry_export(row: Row, cells: Cells | None) -> dict[str, Scalar]:
 def reproduce_command(run: Run) -> str:
     """Return the command that makes the same run without a server."""
     model = run.model
-    name = model.model_class if model.runtime == "lm-eval" else model.runtime
     words = ["python", "-m", "evaluators", "run", run.evaluator.name, "--suite", run.suite.name]
-    words += ["--model", name]
-    if model.args:
-        words += ["--model-args", _args(model.args)]
+    words += _model_flags("--model", model)
+    if run.critic_model:
+        words += _model_flags("--critic", run.critic_model)
+    if run.replicates > 1:
+        words += ["--replicates", str(run.replicates)]
     words += _flags("--param", [f"{key}={value}" for key, value in sorted(run.params.items())])
     if run.limit:
         words += ["--limit", str(run.limit)]
     words += ["--batch-size", str(model.batch_size), "--seed", str(run.seed)]
     return shlex.join(words)
+
+
+def _model_flags(flag: str, model: LanguageModel) -> list[str]:
+    name = model.model_class if model.runtime == "lm-eval" else model.runtime
+    return [flag, name, *([f"{flag}-args", _args(model.args)] if model.args else [])]
 
 
 def _args(args: Mapping[str, object]) -> str:

@@ -20,6 +20,7 @@ from leaderboard.boards.queries import (
 )
 from leaderboard.boards.rows import export_header, export_rows, rows_of
 from leaderboard.catalog.access import access_model, may_see_location
+from leaderboard.catalog.needs import capabilities
 from leaderboard.core.exports import csv_response, json_response
 from leaderboard.core.listing import choice
 from leaderboard.runs.presentation import explain
@@ -96,9 +97,9 @@ def model(request: HttpRequest, public_id: str) -> HttpResponse:
     page, shown = model_page(row, request.user), may_see_location(request.user, row)
     if choice(request.GET, "format", ["html", "json"], "html") == "json":
         return json_response(model_json(page, show_location=shown))
-    return TemplateResponse(
-        request, "boards/model.html", {"model": row, "page": page, "show_location": shown}
-    )
+    context = {"model": row, "page": page, "show_location": shown}
+    context["capabilities"] = capabilities(row.capabilities or [])
+    return TemplateResponse(request, "boards/model.html", context)
 
 
 @require_safe
