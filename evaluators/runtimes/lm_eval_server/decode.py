@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,6 +14,7 @@ from transformers.cache_utils import DynamicCache
 
 from evaluators.model import Sampling
 from evaluators.runtimes.lm_eval_server import cache as surgery
+from evaluators.runtimes.lm_eval_server.logprobs import Witness
 from evaluators.runtimes.lm_eval_server.prefixes import Kept, Prefixes
 from evaluators.runtimes.lm_eval_server.rows import Processors, Row, TextRules
 from evaluators.runtimes.lm_eval_server.sampling import Dice, draw
@@ -56,6 +58,7 @@ class Decoder:
         self._device = torch.device(lm.device)
         self._rules = TextRules(lm)
         self._processors = Processors(lm.model, self._device)
+        self._witness = Witness(copy.deepcopy(lm.tokenizer))
         accepted = _forward_parameters(lm.model)
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
         self._positions = "position_ids" in accepted
@@ -176,12 +179,13 @@ class Decoder:
 
     def _choose(self, rows: Sequence[Row], scores: torch.Tensor) -> torch.Tensor:
         """Append one token to every row that still wants one; return the column of tokens."""
+        seen = self._witness.look(rows, scores)
         scores = self._processors.apply(rows, scores)
         chosen = draw(scores, [row.dice for row in rows])
+        tokens = chosen.tolist()
+        self._witness.note(rows, tokens, seen)
         wanting = [
-            (row, token)
-            for row, token in zip(rows, chosen.tolist(), strict=True)
-            if not row.finished
+            (row, token) for row, token in zip(rows, tokens, strict=True) if not row.finished
         ]
         self._rules.append([row for row, _ in wanting], [token for _, token in wanting])
         return chosen[:, None]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
 import jinja2
 
+from evaluators.model import Sampling
 from evaluators.runtimes.lm_eval_server import lm as adapter
 from evaluators.runtimes.lm_eval_server.decode import Decoder
 from evaluators.runtimes.lm_eval_server.likelihood import TokenScales, probe
+from evaluators.runtimes.lm_eval_server.prefixes import Prefixes
 from evaluators.runtimes.lm_eval_server.versions import versions
 from evaluators.runtimes.server.batcher import Answered, Weighing, Work
 from evaluators.runtimes.server.protocol import (
@@ -22,6 +26,8 @@ from evaluators.runtimes.server.protocol import (
     Weighed,
     check_length,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def is_decodable(lm: Any) -> bool:
@@ -43,7 +49,9 @@ class HfBackend:
         self.facts = Facts(
             label=label,
             context_window=int(lm.max_length),
-            capabilities=probe(self._scales) | {"prefix", *(["chat"] if template else [])},
+            capabilities=frozenset(
+                {"prefix", *(["chat"] if template else []), *probe(self._scales), *self._probe()}
+            ),
             batch_size=batch_size,
             has_chat_template=bool(template),
             chat_template_sha256=hashlib.sha256(template.encode()).hexdigest()
@@ -85,6 +93,23 @@ class HfBackend:
     def clear(self) -> None:
         """Forget everything in flight."""
         self._decoder.clear()
+
+    def _probe(self) -> frozenset[str]:
+        """Generate a token, and return which log-probabilities came with it."""
+        asked = Sampling(max_tokens=1, logprobs=2)
+        tokens = self._lm.tok_encode("Hello")
+        try:
+            ((_, reply),) = self._decoder.step([(-1, tokens, asked)])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the token did not come
+            _log.warning("No token can be generated: %s", error)
+            return frozenset()
+        finally:
+            self._decoder.clear()
+            if self._decoder.prefixes is not None:
+                self._decoder.prefixes = Prefixes()
+        (found,) = reply.logprobs
+        told = {"token_logprobs": math.isfinite(found.logprob), "top_logprobs": len(found.top) == 2}
+        return frozenset(name for name, works in told.items() if works)
 
     def prepare_weighing(self, call: LikelihoodCall) -> Weighing:
         """Render and tokenise exactly as lm-eval does."""

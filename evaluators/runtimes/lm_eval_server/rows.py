@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evaluators.model import Sampling
+from evaluators.model import Sampling, TokenLogprob
 from evaluators.runtimes.lm_eval_server import lm as adapter
 from evaluators.runtimes.lm_eval_server.sampling import Dice
 from evaluators.runtimes.server.protocol import Reply
@@ -35,6 +35,8 @@ class Row:
     processors: Any = None
     """The model's own changes to the scores, such as a repetition penalty."""
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    """One entry per token, where the sampling asks for them."""
     stopped: bool = False
     """Ended by a stop string or the end-of-sequence token."""
 
@@ -99,7 +101,13 @@ class TextRules:
         whole = adapter.trim(text, stop=None, think_end=marker)
         text = adapter.trim(whole, stop=row.until, think_end=None)
         stopped = row.stopped or text != whole
-        return Reply(text, "stop" if stopped else "length", len(row.prompt), len(row.tokens))
+        return Reply(
+            text,
+            "stop" if stopped else "length",
+            len(row.prompt),
+            len(row.tokens),
+            tuple(row.logprobs),
+        )
 
 
 class Processors:

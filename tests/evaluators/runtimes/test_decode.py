@@ -270,7 +270,9 @@ async def test_end_to_end(tiny_model: Path, tiny_lm: Any) -> None:
     )
     calls = [chat(text) for text in QUESTIONS]
     async with open_runtime(spec) as model:
-        assert model.capabilities == {"chat", "prefix", "echo", "label_likelihood"}
+        assert model.capabilities == {
+            "chat", "prefix", "echo", "label_likelihood", "token_logprobs", "top_logprobs",
+        }  # fmt: skip
         assert (model.context_window, model.info.dtype) == (512, "float32")
         assert model.info.has_chat_template
         assert set(model.info.versions) >= {"lm_eval", "transformers", "torch"}
