@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -44,8 +45,14 @@ async def test_refuses_wrong_engine_arguments_in_vllms_own_words() -> None:
             raise AssertionError("it must not start")
 
 
-def test_nothing_outlives_a_supervisor_killed_with_sigkill() -> None:
-    with subprocess.Popen([sys.executable, "-c", SUPERVISOR, NAME]) as supervisor:
+@pytest.mark.parametrize("confined", [True, False], ids=["in a namespace", "without bubblewrap"])
+def test_nothing_outlives_a_supervisor_killed_with_sigkill(confined: bool, tmp_path: Path) -> None:
+    if not confined:  # all programs but that one
+        for program in Path("/usr/bin").iterdir():
+            if program.name != "bwrap":
+                (tmp_path / program.name).symlink_to(program)
+    env = {**os.environ, **({} if confined else {"PATH": str(tmp_path)})}
+    with subprocess.Popen([sys.executable, "-c", SUPERVISOR, NAME], env=env) as supervisor:
         # The agent, the server, its resource tracker, the engine core and the worker.
         wait_for(lambda: len(started_by(supervisor.pid)) >= 5, 120)
         supervisor.send_signal(signal.SIGKILL)

@@ -43,6 +43,7 @@ WEIGHED = [
 LABELS = LikelihoodRequest(
     (user("Is ice cold?\nA. yes\nB. no"), assistant("Answer:")), (" A", " B"), labels=True
 )
+FIRST = LikelihoodRequest((user("Is ice cold? Answer A or B."),), ("A", "B"), labels=True)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -181,6 +182,17 @@ async def test_a_label_is_as_likely_as_the_text_of_its_one_token(model: RunningM
     texts = await model.likelihood(LikelihoodRequest(LABELS.messages, LABELS.choices))
     assert [c.tokens for c in labels.choices] == [1, 1]
     assert labels.choices == texts.choices
+
+
+async def test_a_label_may_be_the_first_word_of_all(model: RunningModel) -> None:
+    labels = await model.likelihood(FIRST)
+    said = await model.complete(ChatRequest(FIRST.messages, Sampling(max_tokens=1, logprobs=20)))
+    told = dict(said.logprobs[0].top)
+    assert [c.tokens for c in labels.choices] == [1, 1]
+    for choice in labels.choices:
+        if choice.text in told:
+            assert choice.logprob == pytest.approx(told[choice.text], abs=1e-3)
+    assert set(told) & {"A", "B"}
 
 
 async def test_refuses_a_label_of_several_tokens(model: RunningModel) -> None:
