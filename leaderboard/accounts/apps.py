@@ -8,3 +8,7 @@ class AccountsConfig(AppConfig):
 
     name = "leaderboard.accounts"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Have the settings checked."""
+        from leaderboard.accounts import checks  # noqa: F401 - importing it registers it

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from evaluators.errors import BadFile, BadParameter, InputError, NotInstalled
 from evaluators.runtimes import bundled_models, parse_model_args
@@ -14,6 +16,7 @@ from leaderboard.accounts.models import User
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
 from leaderboard.catalog.services import (
     record_suite,
+    register_endpoint,
     register_model,
     sync_plugins,
     sync_suites,
@@ -22,9 +25,12 @@ from leaderboard.core.messages import message_for
 from leaderboard.runs import services
 from leaderboard.runs.models import Run
 from leaderboard.runs.models.work import TERMINAL
+from leaderboard.runs.progress import tallied
 from leaderboard.runs.tasks import hint, wait_for_hints
 
 LOOK_SECONDS = 1.0
+ROLES = ("model", "critic")
+"""Models that may be named, each with arguments of its own."""
 
 
 class Command(BaseCommand):
@@ -35,7 +41,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add what to evaluate, how, and for whom."""
         parser.add_argument(
-            "model", help="bundled/NAME, an absolute path, a Hub repository, or `echo`"
+            "model",
+            help="bundled/NAME, an absolute path, a Hub repository, an endpoint's URL, or `echo`",
         )
         parser.add_argument("evaluators", nargs="+", metavar="EVALUATOR")
         parser.add_argument("--suite", default="demo", help="name or .toml file (default: demo)")
@@ -48,10 +55,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--runtime", default="", help="lm-eval, or echo for the model `echo`")
         parser.add_argument("--model-class", default="", help="lm-eval's name (default: hf)")
-        parser.add_argument("--model-args", default="", metavar="K=V,…", help="for the runtime")
         parser.add_argument("--revision", default="", help="branch, tag or commit on the Hub")
         parser.add_argument("--batch-size", type=int, default=8)
+        parser.add_argument("--critic", default="", help="another model to play the critic")
+        for role in ROLES:
+            _add_role(parser, role)
         parser.add_argument("--limit", type=int, help="samples per task")
+        parser.add_argument("--replicates", type=int, default=1, help="trajectories per question")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--user", default="", help="who submits (default: the first admin)")
         parser.add_argument("--wait", action="store_true", help="wait for the end, with progress")
@@ -59,14 +69,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Submit; a bad wish is one line and exit status 1."""
         try:
-            found = services.submit(
-                user=_user(options["user"]),
-                model=_model(options),
-                suite=_suite(options["suite"]),
-                evaluators=_evaluators(options["evaluators"], options["param"]),
-                limit=options["limit"],
-                seed=options["seed"],
-            )
+            found = _submit(_user(options["user"]), options)
         except InputError as error:
             raise CommandError(str(error)) from error
         hint(found.created)
@@ -94,11 +97,36 @@ class Command(BaseCommand):
             raise CommandError("; ".join(_why(run) for run in bad))
 
 
+def _add_role(parser: CommandParser, role: str) -> None:
+    parser.add_argument(f"--{role}-args", default="", metavar="K=V,…", help="for its runtime")
+    parser.add_argument(f"--{role}-name", default="", help="as its endpoint knows it")
+    parser.add_argument(
+        f"--{role}-key-file",
+        metavar="FILE",
+        help="holds the key of its endpoint; a key on a command line can be read by others",
+    )
+
+
+def _submit(user: User, options: dict[str, Any]) -> services.Submitted:
+    evaluators = _evaluators(options["evaluators"], options["param"])
+    with transaction.atomic():
+        critic = options["critic"]
+        return services.submit(
+            user=user,
+            model=_model(user, options["model"], options, role="model"),
+            suite=_suite(options["suite"]),
+            evaluators=evaluators,
+            limit=options["limit"],
+            seed=options["seed"],
+            critic=_model(user, critic, options, role="critic") if critic else None,
+            replicates=options["replicates"],
+        )
+
+
 def _line(run: Run) -> str:
-    shards = list(run.shards.values_list("progress_done", "size"))
-    done, sizes = sum(done for done, _ in shards), [size for _, size in shards]
-    total = "?" if None in sizes else str(sum(size or 0 for size in sizes))
-    return f"{run.public_id} {run.evaluator.name}: {run.state} {done}/{total}"
+    progress = tallied(run, list(run.shards.all()))
+    total = "?" if progress.total is None else progress.total
+    return f"{run.public_id} {run.evaluator.name}: {run.state} {progress.done}/{total}"
 
 
 def _why(run: Run) -> str:
@@ -117,9 +145,19 @@ def _user(name: str) -> User:
     return found
 
 
-def _model(options: dict[str, Any]) -> LanguageModel:
-    name = options["model"]
-    echo = name == "echo" or options["runtime"] == "echo"
+def _model(user: User, name: str, options: dict[str, Any], *, role: str) -> LanguageModel:
+    args = parse_model_args(options[f"{role}_args"])
+    if name.startswith(("https://", "http://")):
+        return register_endpoint(
+            user=user,
+            url=name,
+            name=options[f"{role}_name"],
+            secret=_secret(options[f"{role}_key_file"]),
+            concurrency=options["batch_size"],
+            args=args,
+        )
+    own = options if role == "model" else dict.fromkeys(("runtime", "model_class", "revision"), "")
+    echo = name == "echo" or own["runtime"] == "echo"
     if echo or name in bundled_models() or name.startswith("bundled/"):
         source = LanguageModel.Source.BUNDLED
     else:
@@ -127,12 +165,19 @@ def _model(options: dict[str, Any]) -> LanguageModel:
     return register_model(
         source=source,
         location="" if echo else name,
-        revision=options["revision"],
-        runtime=options["runtime"] or ("echo" if echo else "lm-eval"),
-        model_class=options["model_class"] or ("echo" if echo else "hf"),
-        args=parse_model_args(options["model_args"]),
+        revision=own["revision"],
+        runtime=own["runtime"] or ("echo" if echo else "lm-eval"),
+        model_class=own["model_class"] or ("echo" if echo else "hf"),
+        args=args,
         batch_size=options["batch_size"],
     )
+
+
+def _secret(path: str | None) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"The key file {path} cannot be read: {error}") from error
 
 
 def _suite(name: str) -> Suite:
