@@ -35,7 +35,7 @@ def to_json(result: SampleResult) -> dict[str, Json]:
         ValueError: It holds a number that JSON cannot say.
         TypeError: An evaluator put something into facts or payloads that is not JSON.
     """
-    return cast("dict[str, Json]", _plain(result, left_out=frozenset()))
+    return cast("dict[str, Json]", _plain(result))
 
 
 def to_identity(result: SampleResult) -> dict[str, Json]:
@@ -100,31 +100,37 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def plain(value: object) -> Json:
-    """Return any of the library's nouns as plain JSON.
+    """Return any of the library's nouns as plain JSON that says exactly what it holds.
 
     Raises:
-        ValueError: It holds a number that JSON cannot say.
         TypeError: It holds something that is not JSON.
     """
-    return _plain(value, left_out=frozenset())
+    return _plain(value, whole=False)
 
 
-def _plain(value: object, *, left_out: frozenset[str]) -> Json:
+def _plain(value: object, *, left_out: frozenset[str] = frozenset(), whole: bool = True) -> Json:
+    """Return plain JSON.
+
+    Args:
+        left_out: Fields of dataclasses that are not told.
+        whole: Write 1.0 as 1: one number to JSON, so one spelling keeps equal results equal in
+            bytes. Where a text is to be written as it was read, floats stay floats.
+    """
     match value:
         case None | bool() | int():
             return value
         case str():
             return clean_text(value)
         case float():
-            # 1.0 and 1 are one number to JSON; one spelling keeps equal results equal in bytes.
-            return int(value) if value.is_integer() and abs(value) < EXACT else value
+            return int(value) if whole and value.is_integer() and abs(value) < EXACT else value
         case Mapping():
-            return {clean_text(k): _plain(v, left_out=left_out) for k, v in sorted(value.items())}
+            told = sorted(value.items()) if whole else value.items()
+            return {clean_text(k): _plain(v, left_out=left_out, whole=whole) for k, v in told}
         case Sequence():
-            return [_plain(item, left_out=left_out) for item in value]
+            return [_plain(item, left_out=left_out, whole=whole) for item in value]
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if field.name not in left_out]
-        return {name: _plain(getattr(value, name), left_out=left_out) for name in names}
+        return {n: _plain(getattr(value, n), left_out=left_out, whole=whole) for n in names}
     msg = f"{type(value).__name__} is not JSON: {value!r:.60}"
     raise TypeError(msg)
 
