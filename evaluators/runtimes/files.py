@@ -111,7 +111,7 @@ def _architecture(label: str, config: Mapping[str, Any], known: Supported) -> st
     for name in listed:
         if name in known["architectures"]:
             return str(name)
-    reason = f"the installed transformers has no language model of architecture {listed[0]}"
+    reason = f"what is installed has no language model of architecture {listed[0]}"
     raise BadModel(model=label, reason=reason)
 
 

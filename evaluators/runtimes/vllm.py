@@ -193,7 +193,7 @@ def _engine_environment(
         "VLLM_CONFIG_ROOT": f"{home}/config",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_MAX_N_SEQUENCES": "16",
-        "SPT_NOENV": "1",  # else its processes write their titles over the mark that we find them by
+        "SPT_NOENV": "1",  # else its processes write their titles over the mark they are found by
         # All of it is one machine: nothing listens where another could reach it.
         "VLLM_HOST_IP": "127.0.0.1",
         "GLOO_SOCKET_IFNAME": "lo",
