@@ -152,8 +152,9 @@ class SharedModel:
 
 async def _abandon(flight: asyncio.Task[Answered]) -> None:
     """Cancel a call that nobody waits for any more, and see it off."""
-    if flight.done():
-        return
-    flight.cancel()
-    with suppress(asyncio.CancelledError):
-        await asyncio.wait([flight])
+    if not flight.done():
+        flight.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([flight])
+    if flight.done() and not flight.cancelled():
+        flight.exception()  # looked at, or asyncio complains that nobody did

@@ -131,19 +131,34 @@ class EndpointTransport:
         """
         options = self._options
         raw = None if body is None else json.dumps(body).encode()
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(Transient),
-            stop=stop_after_attempt(options.max_retries + 1) | stop_before_delay(options.deadline),
-            wait=self._wait,
-            reraise=True,
-        )
         async with self._slots:
             until = time.monotonic() + options.deadline
             request = _Request(method, self._base + path, raw, until)
             try:
-                return await attempts(self._attempt, request, read)
+                return await self._attempt(request, read)
             except Transient as error:
-                raise self._given_up(error, attempts) from error
+                return await self._again(error, request, read)
+
+    async def _again(self, first: Transient, request: _Request, read: Read[T]) -> T:
+        """Go on after a first attempt that failed; most calls never need this machinery."""
+        failed = iter([first])
+
+        async def attempt() -> T:
+            for error in failed:  # counts as the first attempt
+                raise error
+            return await self._attempt(request, read)
+
+        left = max(0.0, request.until - time.monotonic())
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            stop=stop_after_attempt(self._options.max_retries + 1) | stop_before_delay(left),
+            wait=self._wait,
+            reraise=True,
+        )
+        try:
+            return await attempts(attempt)
+        except Transient as error:
+            raise self._given_up(error, attempts) from error
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -196,9 +211,11 @@ class EndpointTransport:
         size = 0
         while True:
             try:
-                async with asyncio.timeout(self._options.idle_timeout):
+                async with asyncio.timeout(self._options.idle_timeout) as idle:
                     chunk = await response.content.readany()
             except TimeoutError as error:
+                if not idle.expired():  # the whole call has taken too long
+                    raise
                 silent = f"{self._options.idle_timeout:g} s of silence within the answer"
                 raise Transient(reason=silent) from error
             if not chunk:
