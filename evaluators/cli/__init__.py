@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "evaluators.cli.compare:compare",
     "decompose": "evaluators.cli.decompose:decompose",
     "export": "evaluators.cli.export:export",
+    "grade": "evaluators.cli.grade:grade",
     "import": "evaluators.cli.export:import_results",
     "list": "evaluators.cli.listing:list_installed",
     "new": "evaluators.cli.new:new",

@@ -80,6 +80,19 @@ def proportion(
     )
 
 
+def share(above: int, below: int, *, n_total: int, empty: str) -> Estimate:
+    """Estimate a share of independent samples from its two counts, with Wilson's interval.
+
+    Args:
+        empty: Why there is no number, where there is nothing to count.
+    """
+    if not below:
+        return null(empty, n_total=n_total, denominator=0)
+    rate = above / below
+    se = math.sqrt(rate * (1 - rate) / below) if below > 1 else None
+    return Estimate(rate, *wilson(above, below), below, n_total, above, below, se, "wilson")
+
+
 def mean(
     values: Floats, known: NDArray[np.bool_], clusters: Codes, *, n_total: int, missing: str
 ) -> Estimate:
