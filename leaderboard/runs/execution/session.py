@@ -35,7 +35,7 @@ class Session:
         self._sides: dict[str, Host] = {}
         self._side_left = asyncio.Event()
         self._wake = asyncio.Event()
-        gpus = self._place(held.actor, taken=())
+        gpus = self._place(held.actor_gpus, taken=())
         self._main = Host(held.actor, tools=tools, gpus=gpus, on_break=self._end_users)
 
     @property
@@ -188,7 +188,7 @@ class Session:
             taken = [
                 gpu for other in (self._main, *self._sides.values()) for gpu in other.gpus or ()
             ]
-            gpus = self._place(player, taken=tuple(taken))
+            gpus = self._place(count_of(player.hardware), taken=tuple(taken))
             host = Host(player, tools=self._tools, gpus=gpus, on_break=self._end_users)
             self._sides[player.engine_key] = host
         host.join(held.shard)
@@ -216,12 +216,12 @@ class Session:
             f"holds {most} model{'s' if most > 1 else ''} with weights (REDRAFT_LOCAL_RUNTIMES)"
         )
 
-    def _place(self, player: Player, *, taken: tuple[str, ...]) -> tuple[str, ...] | None:
+    def _place(self, count: int, *, taken: tuple[str, ...]) -> tuple[str, ...] | None:
         """Return the slot's devices that a runtime may see; None leaves it to the environment."""
         if not self._slot.gpus:
             return None
         free = [gpu for gpu in self._slot.gpus if gpu not in taken]
-        return tuple(free[: count_of(player.hardware)])
+        return tuple(free[:count])
 
     def _used_by(self, shard: int) -> list[Host]:
         hosts = (self._main, *self._sides.values())

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from leaderboard.catalog.models import LanguageModel
-from leaderboard.runs.hardware import hardware_of
+from leaderboard.runs.hardware import count_of, hardware_of
 from leaderboard.runs.models import Attempt, Run, Shard, State
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.recovery import recover_lost
@@ -70,6 +70,7 @@ class Claim:
     run_id: str
     """The run's public id, for log lines."""
     engine_key: str
+    hardware: str
     task: str
     offset: int
     size: int | None
@@ -91,6 +92,12 @@ class Claim:
     """Fields of `evaluators.tasks.TaskSpec` of every task of the suite."""
     alone: bool
     """May have no company: it was aboard when a worker or runtime died."""
+
+    @property
+    def actor_gpus(self) -> int:
+        """GPUs of the slot that are the actor's: what the shard needs, less the critic's."""
+        critic = count_of(self.critic.hardware) if self.critic is not None else 0
+        return max(count_of(self.hardware) - critic, count_of(self.actor.hardware))
 
 
 def claim(
@@ -139,11 +146,14 @@ def claim(
         if picked is None:
             return None
         shard = Shard.objects.select_related("run").get(pk=picked[0])
-        _take(shard, worker, numbers=numbers)
-        Attempt.objects.create(
-            shard=shard, fence=shard.fence + 1, worker=worker, isolation=isolation
-        )
-        return _claim_of(shard, worker)
+        return hold(shard, worker, isolation=isolation)
+
+
+def hold(shard: Shard, worker: str, *, isolation: str = "") -> Claim:
+    """Put a locked shard that nobody holds into a worker's hands."""
+    _take(shard, worker, numbers=tuning())
+    Attempt.objects.create(shard=shard, fence=shard.fence + 1, worker=worker, isolation=isolation)
+    return _claim_of(shard, worker)
 
 
 def _take(shard: Shard, worker: str, *, numbers: Tuning) -> None:
@@ -175,6 +185,7 @@ def _claim_of(shard: Shard, worker: str) -> Claim:
         worker=worker,
         run_id=run.public_id,
         engine_key=shard.engine_key,
+        hardware=shard.hardware,
         task=shard.task,
         offset=shard.offset,
         size=shard.size,

@@ -134,6 +134,7 @@ def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
         "suite": {"name": suite.name, "version": suite.version, "digest": suite.digest},
         "tasks": {found["task"]["name"]: found["task"] for found in facts if "task" in found},
         "runtime": _distinct(found.get("runtime") for found in facts),
+        "critic_runtime": _distinct(found.get("critic") for found in facts),
         "server": _distinct(found.get("server") for found in facts),
         "attempts": _attempts(run),
         "results": {
@@ -171,4 +172,10 @@ def _attempts(run: Run) -> dict[str, Any]:
     outcomes["completed"] += open_ones
     isolation = sorted(set(attempts.values_list("isolation", flat=True)) - {""})
     shards = Shard.objects.filter(run=run).count()
-    return {"shards": shards, "outcomes": dict(sorted(outcomes.items())), "isolation": isolation}
+    rungs = _distinct(rung for taken in attempts.values_list("rungs", flat=True) for rung in taken)
+    return {
+        "shards": shards,
+        "outcomes": dict(sorted(outcomes.items())),
+        "isolation": isolation,
+        "memory_ladder": rungs,
+    }

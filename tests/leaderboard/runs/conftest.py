@@ -27,7 +27,7 @@ from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.rows import Prepared, prepare
 from leaderboard.runs.tuning import tuning
 
-EVALUATORS = ("single_pass", "reask", "self_consistency")
+EVALUATORS = ("single_pass", "reask", "self_consistency", "review_improve")
 TASK = "echo_flips"
 
 
@@ -43,6 +43,8 @@ def record(name: str) -> EvaluatorVersion:
         schema=dict(card.schema),
         information=card.information,
         requires=list(card.requires),
+        modes=list(card.modes),
+        roles=list(card.roles),
         metrics=list(card.metrics),
     )
 
@@ -82,7 +84,7 @@ def evaluators(db):
 def submit(user, suite, evaluators):
     """Submit evaluators on the suite for an echo; returns the runs."""
 
-    def make(*names, model=None, limit=24, seed=0, on=suite, **params):
+    def make(*names, model=None, limit=24, seed=0, on=suite, critic=None, replicates=1, **params):
         found = services.submit(
             user=user,
             model=model or echo(),
@@ -90,6 +92,8 @@ def submit(user, suite, evaluators):
             evaluators=[(name, params) for name in names or ("reask",)],
             limit=limit,
             seed=seed,
+            critic=critic,
+            replicates=replicates,
         )
         return list(found.runs)
 
