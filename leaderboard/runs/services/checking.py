@@ -54,7 +54,8 @@ def check_critic(critic: LanguageModel | None, versions: Sequence[EvaluatorVersi
         return
     installed = EvaluatorVersion.objects.filter(installed=True, problem="")
     able = [row.name for row in installed.order_by("name") if "critic" in row.roles]
-    hint = f"; {' and '.join(able)} do" if able else ""
+    verb = "do" if len(able) > 1 else "does"
+    hint = f"; {' and '.join(able)} {verb}" if able else ""
     reason = f"none of the chosen evaluators asks a critic{hint}"
     raise BadParameter(owner="submission", name="critic", value=critic.label, reason=reason)
 

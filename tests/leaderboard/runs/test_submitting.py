@@ -8,14 +8,17 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from evaluators.errors import BadParameter, BrokenPlugin, NotInstalled
+from evaluators.errors import BadModel, BadParameter, BadTask, BrokenPlugin, NotInstalled
 from evaluators.tasks import TaskSpec
 from evaluators.tasks.suite import SuiteTask
+from leaderboard.accounts.models import User
 from leaderboard.catalog.models import EvaluatorVersion
+from leaderboard.catalog.services import note_probed, register_endpoint
 from leaderboard.runs import services
 from leaderboard.runs.errors import IllegalMove, MissingCapability, QuotaUsedUp, UnknownSuite
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Run, SampleResult, Shard, State, Submission
+from leaderboard.runs.services import submitting
 from tests.leaderboard.runs.conftest import TASK, echo, prepared, suite_of
 
 
@@ -122,6 +125,125 @@ class TestRefusals:
         with pytest.raises(QuotaUsedUp):
             submit("reask", seed=3)
         assert Run.objects.count() == 2
+
+
+class TestCapabilities:
+    """What the runtime or the task does not allow is refused before anything is written."""
+
+    def refused(self, submit, error, **wish):
+        with pytest.raises(error) as caught:
+            submit("reask", **wish)
+        assert not Run.objects.exists()
+        return str(caught.value)
+
+    def test_refuses_what_the_runtime_does_not_offer(self, submit):
+        EvaluatorVersion.objects.filter(name="reask").update(requires=["chat", "token_logprobs"])
+        model = echo(capabilities="chat+prefix")
+        message = self.refused(submit, MissingCapability, model=model)
+        assert "needs token_logprobs (log-probabilities of the tokens it generates)" in message
+        assert "its runtime echo does not offer" in message
+
+    def test_what_was_found_when_it_ran_counts_more(self, submit):
+        EvaluatorVersion.objects.filter(name="reask").update(requires=["chat", "echo"])
+        model = echo()
+        submit("reask", model=model, seed=1)
+        Run.objects.all().delete()
+        note_probed(model.pk, capabilities=["chat", "prefix"], context_window=100)
+        model.refresh_from_db()
+        message = self.refused(submit, MissingCapability, model=model)
+        assert "needs echo" in message
+        assert "was found to lack" in message
+
+    def test_refuses_tasks_that_are_put_in_another_way(self, submit):
+        likely = suite_of(SuiteTask(TaskSpec(TASK, mode="likelihood")), name="likely")
+        message = self.refused(submit, BadTask, on=likely, limit=None)
+        assert message.startswith("Task 'echo_flips:likelihood': it is a task of likelihoods")
+        assert "reask works on written answers" in message
+
+    def test_the_mode_is_part_of_the_tasks_name(self, submit):
+        lettered = suite_of(SuiteTask(TaskSpec(TASK, mode="generative"), 5), name="lettered")
+        (run,) = submit("reask", on=lettered, limit=None)
+        assert list(run.shards.values_list("task", flat=True)) == ["echo_flips:generative"]
+
+    def test_versions_recorded_before_there_were_modes_are_not_held_to_them(self, submit):
+        EvaluatorVersion.objects.update(modes=[])
+        likely = suite_of(SuiteTask(TaskSpec(TASK, mode="likelihood")), name="likely")
+        (run,) = submit("reask", on=likely, limit=None)
+        assert run.state == State.QUEUED
+
+
+class TestCritics:
+    @pytest.fixture
+    def critical(self, evaluators):
+        EvaluatorVersion.objects.filter(name="reask").update(roles=["critic"])
+
+    def test_is_part_of_the_run(self, submit, critical):
+        critic = echo(delay=0.25)
+        (alone,) = submit("reask")
+        (helped,) = submit("reask", critic=critic)
+        assert (alone.critic_model, helped.critic_model) == (None, critic)
+        assert alone != helped
+        assert submit("reask", critic=critic) == [helped]
+        assert helped.submission.critic_model == critic
+
+    def test_is_given_to_those_alone_that_ask_one(self, submit, critical):
+        single, reask = submit("single_pass", "reask", critic=echo(delay=0.25))
+        assert single.critic_model is None
+        assert reask.critic_model is not None
+
+    def test_the_model_itself_is_no_other_model(self, submit, critical):
+        (alone,) = submit("reask")
+        assert submit("reask", critic=echo()) == [alone]
+
+    def test_a_retry_keeps_it(self, submit, critical, user):
+        (run,) = submit("reask", critic=echo(delay=0.25), replicates=2)
+        services.cancel(run=run, actor="user:1")
+        again = services.retry(run=run, actor="user:1")
+        assert (again.critic_model, again.replicates) == (run.critic_model, 2)
+
+    def test_refuses_a_critic_that_nobody_would_ask(self, submit, critical):
+        with pytest.raises(BadParameter, match="asks a critic; reask and review_improve do") as caught:
+            submit("single_pass", critic=echo(delay=0.25))
+        assert caught.value.data["name"] == "critic"
+        assert not Run.objects.exists()
+
+    def test_refuses_a_critic_that_cannot_hold_a_conversation(self, submit, critical):
+        critic = echo(delay=0.25)
+        critic.has_chat_template = False
+        with pytest.raises(MissingCapability, match="lets the critic speak"):
+            submit("reask", critic=critic)
+
+    def test_needs_the_hardware_of_both(self, submit, critical):
+        critic = echo(delay=0.25)
+        critic.runtime, critic.args = "vllm", {"tensor_parallel_size": 2}
+        assert submitting.hardware_for(echo(), critic) == "gpu:2"
+        assert submitting.hardware_for(echo(), None) == "cpu"
+
+
+class TestReplicates:
+    def test_are_part_of_the_run(self, submit):
+        (one,) = submit("reask")
+        (four,) = submit("reask", replicates=4)
+        assert (one.replicates, four.replicates) == (1, 4)
+        assert one != four
+
+    @pytest.mark.parametrize("number", [0, 65, -1])
+    def test_refuses_numbers_out_of_range(self, submit, number):
+        with pytest.raises(BadParameter, match="must be from 1 to 64"):
+            submit("reask", replicates=number)
+
+
+class TestOwners:
+    def test_refuses_somebody_elses_endpoint(self, submit, evaluators):
+        EvaluatorVersion.objects.filter(name="reask").update(roles=["critic"])
+        with override_settings(REDRAFT_ENDPOINT_ALLOW=["localhost:8000"]):
+            theirs = register_endpoint(
+                user=User.objects.create_user("somebody"), url="http://localhost:8000", name="tiny"
+            )
+        for wish in ({"model": theirs}, {"critic": theirs}):
+            with pytest.raises(BadModel, match="endpoint of another user"):
+                submit("reask", **wish)
+        assert not Run.objects.exists()
 
 
 class TestCancelling:
