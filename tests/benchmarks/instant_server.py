@@ -4,9 +4,9 @@
 
 Prints the port of its TCP socket when it listens. The answer to a chat is a function of its last
 message, so that every client gets the same text. It comes at once, or after a time that is a
-function of the chat as well, `--seconds` on average. `GET /v1/stats` tells calls and seconds;
-`GET /v1/log` what was asked. Requests are read off the protocol directly, because a web framework
-would cost more than the clients that are measured.
+function of the chat as well, `--seconds` on average. With `--log`, `GET /v1/log` tells what was
+asked. Requests are read off the protocol directly, because a web framework would cost more than the
+clients that are measured.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ def answer_to(content: str) -> str:
     return f"Answer: {zlib.crc32(content.encode()) % 10}"
 
 
+def seconds_for(content: str, average: float) -> float:
+    """Return how long the answer to a question takes: half to one and a half times the average."""
+    return average * (0.5 + zlib.crc32(content.encode()[::-1]) / 2**32)
+
+
 class Answers:
     """What the server says, and what it remembers."""
 
     def __init__(self, seconds: float, *, log: bool) -> None:
         self._seconds = seconds
         self._log: list[Any] | None = [] if log else None
-        self._calls = 0
-        self._spent = 0.0
 
     def to(self, path: bytes, body: bytes) -> tuple[Any, float]:
         """Return the answer, and after how many seconds it is due."""
-        if path.endswith(b"/stats"):
-            return {"calls": self._calls, "seconds": self._spent}, 0.0
         if path.endswith(b"/log"):
             return self._log, 0.0
         if not path.endswith(b"/chat/completions"):
@@ -47,11 +48,10 @@ class Answers:
         asked = json.loads(body)
         if self._log is not None:
             self._log.append(asked)
-        content = text_of(asked["messages"][-1])
-        delay = self._seconds * (0.5 + zlib.crc32(content.encode()[::-1]) / 2**32)
-        self._calls += 1
-        self._spent += delay
-        return _completion(content), delay
+        content = asked["messages"][-1]["content"]
+        if not isinstance(content, str):
+            content = "".join(part["text"] for part in content)
+        return _completion(content), seconds_for(content, self._seconds)
 
 
 class _Connection(asyncio.Protocol):
@@ -85,12 +85,6 @@ class _Connection(asyncio.Protocol):
 def _field(head: bytes, name: bytes) -> bytes | None:
     start = head.find(b"\r\n" + name)
     return None if start < 0 else head[start + 2 + len(name) :].split(b"\r\n", 1)[0].strip()
-
-
-def text_of(message: Any) -> str:
-    """Return the text of a message, whichever way it is written."""
-    content = message["content"]
-    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _completion(content: str) -> Any:

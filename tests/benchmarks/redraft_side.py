@@ -1,9 +1,10 @@
 """Our side of a benchmark, in a process of its own: evaluates as the argument says, prints a `Run`.
 
-The argument is JSON: `url` and `name` of a served model (or `spec` of a runtime to start), `task`,
-`limit`, `methods` as pairs of name and parameters, `in_flight`, `apart` to let every method run on
-its own with an empty store, `store` to share stored answers with (a file), `outcome` (what to
-compare: scores, texts or tokens), `compare` (how many samples of it).
+The argument is JSON: `url` and `name` of a served model (or `runtime`, `model` and `args` to start
+one), `task`, `limit` and `first` (which samples), `methods` as pairs of name and parameters, `file`
+for methods that only a benchmark has, `in_flight`, `apart` to let every method run on its own with
+an empty store, `stored` for methods that run before the clock starts and leave their answers in the
+store, `outcome` (what to compare: scores or texts), `compare` (how many samples of it).
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ from evaluators.registry import load_evaluator
 from evaluators.runtimes import EgressPolicy, ModelSpec, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
+Results = dict[str, list[SampleResult]]
+"""By method."""
+
+Listed = tuple[str, Evaluator, dict[str, Any]]
+"""A method: label, evaluator, parameters."""
+
 
 @asynccontextmanager
 async def model_of(asked: dict[str, Any]) -> AsyncIterator[Any]:
@@ -42,7 +49,7 @@ async def model_of(asked: dict[str, Any]) -> AsyncIterator[Any]:
         yield running
 
 
-def outcome_of(asked: dict[str, Any], results: dict[str, list[SampleResult]]) -> dict[str, Any]:
+def outcome_of(asked: dict[str, Any], results: Results) -> dict[str, Any]:
     """Return what is compared with the other side, by method and sample."""
     found: dict[str, Any] = {}
     first = asked.get("compare", 1 << 30)
@@ -58,7 +65,7 @@ def outcome_of(asked: dict[str, Any], results: dict[str, list[SampleResult]]) ->
     return found
 
 
-def figures_of(results: dict[str, list[SampleResult]]) -> dict[str, float]:
+def figures_of(results: Results) -> dict[str, float]:
     """Count calls and tokens: computed ones are those of calls that were not shared."""
     nodes = [node for found in results.values() for result in found for node in result.nodes]
     calls = [node for node in nodes if node.usage]
@@ -73,15 +80,15 @@ def figures_of(results: dict[str, list[SampleResult]]) -> dict[str, float]:
 
 
 async def run_methods(
-    methods: Sequence[tuple[str, Evaluator, dict[str, Any]]],
+    methods: Sequence[Listed],
     *,
     task: Task,
     samples: Sequence[Sample],
     shared: SharedModel,
     in_flight: int,
-) -> dict[str, list[SampleResult]]:
+) -> Results:
     """Run all methods side by side on one model."""
-    results: dict[str, list[SampleResult]] = {label: [] for label, _, _ in methods}
+    results: Results = {label: [] for label, _, _ in methods}
 
     async def run(label: str, method: Evaluator, params: dict[str, Any]) -> None:
         async def keep(result: SampleResult) -> None:
@@ -106,14 +113,14 @@ async def run_methods(
     return results
 
 
-def chosen(asked: dict[str, Any]) -> list[tuple[str, Evaluator, dict[str, Any]]]:
+def chosen(asked: dict[str, Any], name: str) -> list[Listed]:
     """Return the methods under labels that tell their parameters."""
-    if "file" in asked:  # methods that only a benchmark has
+    if "file" in asked:
         module = importlib.import_module(asked["file"])
-        return [(name, getattr(module, name), params) for name, params in asked["methods"]]
+        return [(named, getattr(module, named), params) for named, params in asked.get(name, ())]
     return [
-        (f"{name} {json.dumps(params, sort_keys=True)}", load_evaluator(name), params)
-        for name, params in asked["methods"]
+        (f"{named} {json.dumps(params, sort_keys=True)}", load_evaluator(named), params)
+        for named, params in asked.get(name, ())
     ]
 
 
@@ -121,23 +128,30 @@ async def main(asked: dict[str, Any]) -> Run:
     """Evaluate, timing what comes before the first prompt apart from the work."""
     begun = time.perf_counter()
     folders = [HERE / "tasks"]
+    in_flight = asked.get("in_flight", 64)
     async with open_tasks([TaskSpec(asked["task"])], include_paths=folders) as tasks:
         (task,) = tasks.values()
         async with model_of(asked) as model:
-            methods = chosen(asked)
-            started = time.perf_counter()
-            samples = await task.samples(asked["limit"])
-            store = MemoryStore()
-            in_flight = asked.get("in_flight", 64)
-            results: dict[str, list[SampleResult]] = {}
-            groups = [[method] for method in methods] if asked.get("apart") else [methods]
-            for group in groups:
-                if asked.get("apart"):
-                    store = MemoryStore()
+
+            async def run(methods: Sequence[Listed], store: MemoryStore) -> Results:
                 shared = SharedModel(model, store=store, in_flight=in_flight)
-                results |= await run_methods(
-                    group, task=task, samples=samples, shared=shared, in_flight=in_flight
+                return await run_methods(
+                    methods, task=task, samples=samples, shared=shared, in_flight=in_flight
                 )
+
+            store = MemoryStore()
+            if stored := chosen(asked, "stored"):
+                samples = await task.samples(asked["limit"])
+                await run(stored, store)
+            methods = chosen(asked, "methods")
+            started = time.perf_counter()
+            samples = (await task.samples(asked["limit"]))[asked.get("first", 0) :]
+            results: Results = {}
+            if asked.get("apart"):
+                for method in methods:
+                    results |= await run([method], MemoryStore())
+            else:
+                results = await run(methods, store)
             work = time.perf_counter() - started
     return Run(work, started - begun, outcome_of(asked, results), figures_of(results))
 
