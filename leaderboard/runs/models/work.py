@@ -98,6 +98,8 @@ class Run(models.Model):
     failure_detail = models.TextField(blank=True)
     oracle = models.BooleanField(default=False)
     """The evaluator read gold, by declaration or by deed."""
+    imported = models.CharField(max_length=24, blank=True, default="", db_default="")
+    """Whose files it was read from, such as `lm-eval`; empty for what this server evaluated."""
     manifest = models.JSONField(null=True, blank=True)
     manifest_sha256 = models.CharField(max_length=64, blank=True)
     published = models.BooleanField(default=True)
