@@ -156,7 +156,7 @@ def _takers(evaluators: dict[str, Any], parameter: str) -> list[str]:
 
 
 def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | None]]:
-    from evaluators.tasks import TaskSpec, load_suite
+    from evaluators.tasks import TaskSpec, load_suite, resolve_modes
 
     if bool(options["suite"]) == bool(options["tasks"]):
         raise click.UsageError("Name either tasks (--task) or a suite (--suite).")
@@ -164,11 +164,12 @@ def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | Non
     if options["suite"]:
         suite = load_suite(options["suite"])
         specs = [entry.spec for entry in suite.tasks]
-        limits = {entry.spec.name: entry.limit for entry in suite.tasks}
+        limits = {entry.spec.key: entry.limit for entry in suite.tasks}
     else:
-        specs = [TaskSpec(name) for name in dict.fromkeys(options["tasks"])]
+        named = [TaskSpec.parse(name) for name in dict.fromkeys(options["tasks"])]
+        specs = resolve_modes(named, include_paths=options["paths"])
     if options["limit"]:
-        limits = {spec.name: options["limit"] for spec in specs}
+        limits = {spec.key: options["limit"] for spec in specs}
     changes = {
         key: options[key]
         for key in (

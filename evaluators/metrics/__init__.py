@@ -5,6 +5,7 @@ from evaluators.metrics.compare import Comparison, compare, holm, ranks, signifi
 from evaluators.metrics.cvc import Confidence, cvc_classification, cvc_generation
 from evaluators.metrics.decompose import Decomposition, Significance, decompose, macro
 from evaluators.metrics.estimate import CONFIDENCE, Estimate, null
+from evaluators.metrics.estimators import share
 from evaluators.metrics.intervals import (
     Cells,
     McNemar,
@@ -13,6 +14,7 @@ from evaluators.metrics.intervals import (
     newcombe,
     wilson,
 )
+from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.power import questions_needed, smallest_effect
 from evaluators.metrics.registry import all_metrics, get, names
@@ -40,6 +42,7 @@ __all__ = [
     "decomposition",
     "get",
     "holm",
+    "labels",
     "macro",
     "mcnemar",
     "names",
@@ -48,6 +51,7 @@ __all__ = [
     "quality",
     "questions_needed",
     "ranks",
+    "share",
     "significantly_better",
     "smallest_effect",
     "wilson",

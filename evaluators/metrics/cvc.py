@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from evaluators.metrics.estimate import Estimate, null
-from evaluators.metrics.estimators import bootstrapped
+from evaluators.metrics.estimators import bootstrapped, cluster_totals
 from evaluators.metrics.measures import NONE_RIGHT, NONE_WRONG
+from evaluators.metrics.trajectory import codes
 from evaluators.model import Json
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def cvc_generation(questions: Sequence[Sequence[tuple[bool, bool]]]) -> Confiden
     Raises:
         ValueError: A question has no pair.
     """
-    return _estimate([_odds_of_pairs(pairs) for pairs in questions])
+    return cvc_odds([_odds_of_pairs(pairs) for pairs in questions])
 
 
 def _odds_of_pairs(pairs: Sequence[tuple[bool, bool]]) -> Odds:
@@ -86,10 +87,15 @@ def cvc_classification(
         ValueError: The three disagree on questions or labels, or a row is not a distribution.
     """
     rows = zip(gold, p1, p2, strict=True)
-    return _estimate([_odds_of_labels(g, first, second) for g, first, second in rows])
+    return cvc_odds([odds_of_labels(g, first, second) for g, first, second in rows])
 
 
-def _odds_of_labels(gold: int, p1: Sequence[float], p2: Sequence[Sequence[float]]) -> Odds:
+def odds_of_labels(gold: int, p1: Sequence[float], p2: Sequence[Sequence[float]]) -> Odds:
+    """Return the chances of one question, from the probabilities of its labels.
+
+    Raises:
+        ValueError: Gold and the rows do not fit each other, or a row is not a distribution.
+    """
     labels = len(p1)
     if not 0 <= gold < labels or len(p2) != labels or any(len(row) != labels for row in p2):
         msg = f"gold {gold} and {len(p2)} rows do not fit {labels} labels"
@@ -103,7 +109,12 @@ def _odds_of_labels(gold: int, p1: Sequence[float], p2: Sequence[Sequence[float]
     return Odds(first, p2[gold][gold], mended / (1 - first) if first < 1 - CERTAIN else 0.0)
 
 
-def _estimate(odds: Sequence[Odds]) -> Confidence:
+def cvc_odds(odds: Sequence[Odds], *, clusters: Sequence[object] | None = None) -> Confidence:
+    """Estimate from the chances of every question.
+
+    Args:
+        clusters: What every question belongs to; questions of one cluster move together.
+    """
     import numpy as np
 
     n = len(odds)
@@ -114,7 +125,8 @@ def _estimate(odds: Sequence[Odds]) -> Confidence:
         np.array([getattr(o, name) for o in odds]) for name in ("first", "kept", "fixed")
     )
     # Per question: its weight, chance right at first, right and kept, wrong and fixed.
-    totals = np.stack([np.ones(n), first, first * kept, (1 - first) * fixed], axis=1)
+    columns = (np.ones(n), first, first * kept, (1 - first) * fixed)
+    totals = cluster_totals(codes(range(n) if clusters is None else clusters), *columns)
 
     def estimate(statistic: Callable[[Floats], Floats], reason: str) -> Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,12 +9,13 @@ from importlib.metadata import EntryPoint
 from evaluators import entry_points
 from evaluators.errors import AmbiguousName, InputError
 from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
+from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
 
 GROUP = "redraft.metrics"
 
 BUNDLED: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*decomposition, *cost, *quality)
+    metric.name: metric for metric in (*decomposition, *cost, *quality, *labels)
 }
 
 _AT_A_TURN = re.compile(r"(?P<name>\w+)@(?P<turn>[1-9][0-9]{0,3})")

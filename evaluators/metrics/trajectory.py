@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evaluators.model import SampleResult
 
@@ -43,6 +43,8 @@ class Trajectory:
     """Generated tokens that the first answer alone needed."""
     scored: bool = True
     """False: counted in n_total, never in n."""
+    odds: tuple[float, float, float] | None = None
+    """By label probabilities: P(right at first), P(right again | right), P(right then | wrong)."""
 
     @property
     def question(self) -> tuple[str, str]:
@@ -68,6 +70,7 @@ class Trajectory:
             tokens_computed=result.tokens_computed,
             tokens_first=_tokens_of_first_answer(result),
             scored=result.status == "ok" and bool(answers),
+            odds=_odds(result),
         )
 
 
@@ -84,6 +87,27 @@ def _tokens_of_first_answer(result: SampleResult) -> int | None:
             todo.extend(nodes[idx].parents)
     usages = (nodes[idx].usage for idx in seen)
     return sum(usage.completion_tokens for usage in usages if usage)
+
+
+def _odds(result: SampleResult) -> tuple[float, float, float] | None:
+    """Return the chances that recorded label probabilities give, where gold is one of the labels.
+
+    Here and not in the evaluator, which never learns which label is right.
+    """
+    from evaluators.metrics.cvc import odds_of_labels
+
+    facts: Any = result.facts
+    if not result.answers or not {"labels", "p1", "p2"} <= facts.keys():
+        return None
+    gold = result.answers[0].grade.gold.strip()
+    try:
+        right = [i for i, label in enumerate(facts["labels"]) if str(label).strip() == gold]
+        if len(right) != 1:
+            return None
+        odds = odds_of_labels(right[0], facts["p1"], facts["p2"])
+    except (TypeError, ValueError):
+        return None  # another method's facts of the same names
+    return odds.first, odds.kept, odds.fixed
 
 
 States = Literal["correct", "parsed", "truncated", "changed"]

@@ -113,12 +113,19 @@ class ScriptedTask:
     Args:
         gold: Gold answer by sample id.
         sampling: How answer calls are decoded.
+        choices: Options of every question, the right one among them; the task is then put by
+            likelihood.
     """
 
     def __init__(
-        self, gold: Mapping[str, str] | None = None, *, sampling: Sampling | None = None
+        self,
+        gold: Mapping[str, str] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        choices: Sequence[str] = (),
     ) -> None:
         self._gold = dict(gold or {"0": "42"})
+        self._choices = tuple(choices)
         self.info = TaskInfo(
             name="scripted",
             version="1",
@@ -132,6 +139,7 @@ class ScriptedTask:
             digest="scripted",
             filters=("none",),
             config={},
+            mode="likelihood" if choices else "generate_until",
         )
 
     async def samples(self, limit: int | None = None) -> Sequence[Sample]:
@@ -141,7 +149,8 @@ class ScriptedTask:
     def sample(self, sample_id: str) -> Sample:
         """Return one sample: a system prompt and a question that does not give gold away."""
         question = user(f"What is the answer to question {sample_id}?")
-        return Sample(sample_id, "scripted", (system("Answer briefly."), question), (question,))
+        prompt = (system("Answer briefly."), question)
+        return Sample(sample_id, "scripted", prompt, (question,), choices=self._choices)
 
     async def grade(
         self, sample_id: str, answers: Sequence[str | Sequence[ChoiceLikelihood]]
@@ -165,19 +174,40 @@ class ScriptedContext(Context):
     Args:
         script: What the model replies.
         gold: The right answer to the sample.
+        choices: Options of the question, for methods that weigh them.
+        weigh: Log-likelihoods of a request's choices, as `ScriptedModel` takes it.
     """
 
-    def __init__(self, script: Script, *, gold: str = "42") -> None:
-        self.model = ScriptedModel(script)
-        task = ScriptedTask({"0": gold})
+    def __init__(
+        self,
+        script: Script = (MARK,),
+        *,
+        gold: str = "42",
+        choices: Sequence[str] = (),
+        weigh: Weigher | None = None,
+    ) -> None:
+        self.model = ScriptedModel(script, weigh=weigh)
+        task = ScriptedTask({"0": gold}, choices=choices)
         super().__init__(task.sample("0"), models={"actor": self.model}, task=task)
 
 
 async def play(
-    evaluator: Evaluator, script: Script, *, gold: str = "42", **params: object
+    evaluator: Evaluator,
+    script: Script = (MARK,),
+    *,
+    gold: str = "42",
+    choices: Sequence[str] = (),
+    weigh: Weigher | None = None,
+    **params: object,
 ) -> SampleResult:
-    """Run an evaluator on one scripted sample through the real engine and return its result."""
-    task = ScriptedTask({"0": gold})
+    """Run an evaluator on one scripted sample through the real engine and return its result.
+
+    A method that cannot work on written answers gets three options, gold first, unless the caller
+    names others.
+    """
+    if not choices and "generate_until" not in evaluator.modes:
+        choices = [f"{MARK} {text}" for text in (gold, f"not {gold}", "neither")]
+    task = ScriptedTask({"0": gold}, choices=choices)
     results: list[SampleResult] = []
 
     async def keep(result: SampleResult) -> None:
@@ -188,7 +218,7 @@ async def play(
         params,
         task=task,
         samples=await task.samples(),
-        models={"actor": ScriptedModel(script)},
+        models={"actor": ScriptedModel(script, weigh=weigh)},
         sink=keep,
         limits=Limits(sample_seconds=30),
     )
