@@ -52,6 +52,8 @@ class Behaviour:
     """End after this many answers; 0 never."""
     cache_tokens: int = 0
     """Tokens that the key-value cache has room for; 0 is any number."""
+    template: bool = True
+    """The model has a chat template."""
     last_words: str = ""
     """Say this, as vLLM says an error, and end with status 1 at the start."""
 
@@ -103,6 +105,8 @@ class Server:
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if not self._behaviour.template:
+            raise Refused("As of transformers v4.44, default chat template is no longer allowed.")
         await self._may_answer()
         prompt = len(_tokens(body))
         self._check(prompt)

@@ -140,6 +140,24 @@ class TestServes:
             with pytest.raises(CallRefused, match="'bd' is not one token here, but 2"):
                 await model.likelihood(LikelihoodRequest(chat, ("bd",), labels=True))
 
+    async def test_a_model_without_a_template_goes_on_with_plain_text(
+        self, weights: Path, behave: Callable[[Behaviour], None]
+    ) -> None:
+        behave(Behaviour(template=False))
+        async with open_runtime(spec(weights)) as model:
+            assert model.capabilities == {
+                "prefix", "token_logprobs", "top_logprobs", "label_likelihood", "echo", "n",
+            }  # fmt: skip
+            assert (model.info.has_chat_template, model.info.chat_template_sha256) == (False, None)
+            found = await model.complete(
+                ChatRequest((user("once"), assistant(" upon")), Sampling())
+            )
+            assert found.usage.prompt_tokens == len("once upon")
+            weighed = await model.likelihood(LikelihoodRequest((user("once"),), ("b",)))
+            assert weighed.choices[0].logprob == -3 / 8
+            with pytest.raises(CallRefused, match="cannot converse"):
+                await model.complete(ChatRequest((user("a"), user("b")), Sampling()))
+
     @pytest.mark.parametrize("asked", [Sampling(max_tokens=8), Sampling(max_tokens=4090)])
     async def test_refuses_what_does_not_fit(self, weights: Path, asked: Sampling) -> None:
         text = "x" * (5000 if asked.max_tokens == 8 else 10)
