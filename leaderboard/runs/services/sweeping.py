@@ -32,6 +32,8 @@ class Swept:
     """Shards taken from dead owners."""
     used_up: int
     """Shards that may not be tried again."""
+    overdue: int
+    """Runs that have taken longer than a run may."""
     stopped: int
     """Runs brought to rest that were to stop."""
     followed: int
@@ -45,6 +47,7 @@ def sweep() -> Swept:
     found = Swept(
         lost=recover_lost(),
         used_up=_fail_used_up(),
+        overdue=_fail_overdue(),
         stopped=_stop_runs(),
         followed=_follow_runs(),
         workers=_bury_workers(),
@@ -74,6 +77,23 @@ def _fail_used_up() -> int:
                 move(shard, State.FAILED, actor="sweeper", failure=failure)
                 found += 1
     return found
+
+
+def _fail_overdue() -> int:
+    """Have runs end that have taken longer than a run may, from their first claim on."""
+    longest = tuning().run_seconds
+    if not longest:
+        return 0
+    since = ClockTimestamp() - timedelta(seconds=longest)
+    overdue = Run.objects.exclude(state__in=TERMINAL).filter(
+        started_at__lt=since, failure_id="", cancel_requested_at=None
+    )
+    detail = f"it is not finished after {longest:g} s"
+    failure = Failure("run:app:deadline", detail)
+    pks = list(overdue.values_list("pk", flat=True))
+    for pk in pks:
+        stop(pk, actor="sweeper", failure=failure, failed=True)
+    return len(pks)
 
 
 def _stop_runs() -> int:

@@ -87,10 +87,16 @@ def follow(run: Run, *, actor: str) -> None:
         change_run(run, state, actor=actor)
 
 
-def stop(run_id: int, *, actor: str, failure: Failure) -> bool:
+def stop(run_id: int, *, actor: str, failure: Failure, failed: bool = False) -> bool:
     """End what nobody works on of a run that is to stop; tell whether it has come to rest.
 
     Shards that a worker holds end when it hears of it with its next heartbeat.
+
+    Args:
+        run_id: Key of the run.
+        actor: Who stops it.
+        failure: Why.
+        failed: It is to end as failed, not as cancelled.
     """
     with transaction.atomic():
         shards = list(lock_shards(run_id))
@@ -98,9 +104,7 @@ def stop(run_id: int, *, actor: str, failure: Failure) -> bool:
         if run.state in TERMINAL:
             return True
         if not is_stopping(run):
-            run.cancel_requested_at = ClockTimestamp()
-            run.save(update_fields=["cancel_requested_at"])
-            run.refresh_from_db()
+            _note_stop(run, failure if failed else None)
         for shard in shards:
             if shard.state in {State.QUEUED, State.RETRY_WAIT}:
                 move(shard, State.CANCELLED, actor=actor, failure=failure)
@@ -111,6 +115,16 @@ def stop(run_id: int, *, actor: str, failure: Failure) -> bool:
 def is_stopping(run: Run) -> bool:
     """Tell whether the run was cancelled, or failed in one shard while others were at work."""
     return run.cancel_requested_at is not None or bool(run.failure_id)
+
+
+def _note_stop(run: Run, failure: Failure | None) -> None:
+    """Note on a locked run that it is to stop, and why if that is a failure."""
+    if failure is None:
+        run.cancel_requested_at = ClockTimestamp()
+    else:
+        run.failure_id, run.failure_detail = failure.id, failure.detail
+    run.save(update_fields=["cancel_requested_at", "failure_id", "failure_detail"])
+    run.refresh_from_db()
 
 
 def _stop_for(run: Run, failure: Failure) -> None:
@@ -136,7 +150,9 @@ def _conclude(run: Run, states: Iterable[str], *, actor: str) -> None:
     for state in _ENDED_BADLY:
         if state in present:
             reason = _reason(run, state)
-            change_run(run, state, actor=actor, failure=reason)
+            # its shards were cancelled because the run had failed as a whole
+            ended = State.FAILED if run.failure_id and state == State.CANCELLED else state
+            change_run(run, ended, actor=actor, failure=reason)
             return
     conclude(run, actor=actor)
 

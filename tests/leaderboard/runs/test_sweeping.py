@@ -6,8 +6,10 @@ import threading
 from datetime import timedelta
 
 from django.db import connection
+from django.test import override_settings
 
 from leaderboard.runs import services
+from leaderboard.runs.errors import CANCELLED
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Attempt, Run, Shard, State, Worker
 from leaderboard.runs.services.clock import ClockTimestamp
@@ -49,6 +51,24 @@ def test_what_waits_of_a_stopping_run_is_ended(submit):
     assert services.sweep().stopped == 1
     run.refresh_from_db()
     assert run.state == State.CANCELLED
+
+
+@override_settings(REDRAFT_RUN_SECONDS=3600, REDRAFT_SLICE_SAMPLES=12)
+def test_an_overdue_run_fails_once_its_workers_have_let_go(submit, begin):
+    (run,) = submit("reask", limit=24)
+    held = begin()
+    assert services.sweep().overdue == 0
+    Run.objects.filter(pk=run.pk).update(started_at=ClockTimestamp() - timedelta(minutes=61))
+    assert services.sweep().overdue == 1
+    states = list(run.shards.order_by("id").values_list("state", flat=True))
+    assert states == [State.RUNNING, State.CANCELLED]
+    assert services.beat("worker-1", {held.shard: held.fence}) == {held.shard: True}
+    services.release(held, services.Ending("cancelled", CANCELLED))
+    run.refresh_from_db()
+    assert (run.state, run.failure_id) == (State.FAILED, "run:app:deadline")
+    assert run.failure_detail == "it is not finished after 3600 s"
+    assert services.sweep().overdue == 0
+    assert broken() == []
 
 
 def test_silent_workers_are_buried(submit, take):
