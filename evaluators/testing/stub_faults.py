@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from time import time
-from typing import Any
 
 from aiohttp import web
 
-Reply = dict[str, Any]
-"""The JSON of a good answer, which a fault spoils."""
+from evaluators.testing.stub_answers import Reply
 
 _FOR_EVER = 3600.0
 _HUGE = 10 * 1024 * 1024

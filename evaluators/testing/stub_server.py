@@ -14,22 +14,19 @@ import argparse
 import asyncio
 import hashlib
 import json
-import re
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from evaluators.testing.stub_faults import FAULTS, FaultOptions, Reply, problem, spoil
+from evaluators.testing.stub_answers import Reply, reply_to, share
+from evaluators.testing.stub_faults import FAULTS, FaultOptions, problem, spoil
 
-_SCRIPT = re.compile(r"<<(.+?)>>", re.DOTALL)
-_AFTER_ME = re.compile(r"say after me:\s*(.+)", re.DOTALL | re.IGNORECASE)
-_TOKEN = re.compile(r"\s*\S+")
 _CLAIMS = frozenset({"models", "chat", "completions", "prefix", "logprobs", "echo", "n", "usage"})
 _MAX_BODY = 64 * 1024 * 1024
 
@@ -44,6 +41,13 @@ class StubOptions:
     """What it does; a parameter for anything else is answered with 400."""
     refuses: frozenset[str] = frozenset()
     """Parameters that it answers with 400."""
+    ignores: frozenset[str] = frozenset()
+    """Of `logprobs`, `n` and `prefix` what it takes and does not do."""
+    breaks: frozenset[str] = frozenset()
+    """Parameters that it answers with 500."""
+    forbids: str = ""
+    """Word that no question may hold: such a request is answered with 403."""
+    system_fingerprint: str | None = None
     key: str = ""
     """Key that every call has to bring; empty asks for none."""
     delay: float = 0.0
@@ -75,6 +79,9 @@ class StubServer:
         """Completions asked for, whatever became of them."""
         self.headers: list[Mapping[str, str]] = []
         """Headers of every call."""
+        self.most_at_once = 0
+        """Most completions in flight at a time."""
+        self._at_once = 0
 
     def app(self) -> web.Application:
         """Return the application with its routes."""
@@ -105,21 +112,44 @@ class StubServer:
         raw = await request.read()
         self.headers.append(dict(request.headers))
         self.calls += 1
-        body = json.loads(raw)
-        if not self._known(request):
-            given = request.headers.get("Authorization", "nothing")
-            return problem(401, f"Incorrect API key provided: {given}")
-        if refused := _refusal(self.options, request.path, body):
-            return refused
-        silent_after = self.options.silent_after
+        with self._counted():
+            if not self._known(request):
+                given = request.headers.get("Authorization", "nothing")
+                return problem(401, f"Incorrect API key provided: {given}")
+            if refused := _refusal(self.options, request.path, json.loads(raw)):
+                return refused
+            return await self._answered(request, raw)
+
+    async def _answered(self, request: web.Request, raw: bytes) -> web.StreamResponse:
+        looks, silent_after = self.options.faults, self.options.silent_after
         if silent_after is not None and self.calls > silent_after:
-            return await spoil("hang", {}, request=request, options=self.options.faults)
-        reply = _reply(self.options, body)
+            return await spoil("hang", {}, request=request, options=looks)
+        reply = self._reply(json.loads(raw))
         if fault := self._fault(request.path.encode() + raw):
             self.faulty[fault] += 1
-            return await spoil(fault, reply, request=request, options=self.options.faults)
+            return await spoil(fault, reply, request=request, options=looks)
         await asyncio.sleep(self.options.delay)
         return web.json_response(reply)
+
+    def _reply(self, body: Mapping[str, Any]) -> Reply:
+        options = self.options
+        dropped = {name for name in ("logprobs", "n") if name in options.ignores}
+        asked = {name: value for name, value in body.items() if name not in dropped}
+        reply = reply_to(asked, continues="prefix" in options.can - options.ignores)
+        if options.system_fingerprint:
+            reply["system_fingerprint"] = options.system_fingerprint
+        if "usage" not in options.can:
+            del reply["usage"]
+        return reply
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            self._at_once -= 1
 
     def _fault(self, request: bytes) -> str | None:
         """Draw the fault that this call meets, if any."""
@@ -128,7 +158,7 @@ class StubServer:
         self.seen[digest] += 1
         if count >= self.options.faults_in_a_row:
             return None
-        drawn = _share(f"{self.options.seed} {digest} {count}")
+        drawn = share(f"{self.options.seed} {digest} {count}")
         for name, rate in sorted(self.options.faults.rates.items()):
             drawn -= rate
             if drawn < 0:
@@ -160,133 +190,34 @@ async def serve(
 
 
 def _refusal(options: StubOptions, path: str, body: Mapping[str, Any]) -> web.Response | None:
-    """Return the answer to a request that can never be served."""
+    """Return the answer to a request that is not served."""
     if body.get("model") != options.model:
         return problem(404, f"The model `{body.get('model')}` does not exist.")
     kind = "chat" if path.endswith("/chat/completions") else "completions"
     if kind not in options.can:
         return problem(404, "Not Found")
+    if options.forbids and options.forbids in json.dumps(body):
+        return problem(403, "flagged")
     for name in options.refuses & set(body):
         return problem(400, f"Unsupported parameter: '{name}' is not supported with this model.")
-    needed = {
+    if options.breaks & set(body):
+        return problem(500, "out of order")
+    return _unable(options, body)
+
+
+def _unable(options: StubOptions, body: Mapping[str, Any]) -> web.Response | None:
+    asked = {
         "logprobs": body.get("logprobs") not in {None, False},
         "n": body.get("n", 1) != 1,
         "echo": bool(body.get("echo")),
         "prefix": bool(body.get("continue_final_message")),
     }
-    for name in sorted(name for name, asked in needed.items() if asked):
-        if name not in options.can:
-            return problem(400, f"{name} is not supported")
-    most = options.top_logprobs
-    if (body.get("top_logprobs") or 0) > most:
-        return problem(400, f"top_logprobs must be at most {most}")
+    unable = {name for name, wanted in asked.items() if wanted} - options.can
+    if unable:
+        return problem(400, f"{min(unable)} is not supported")
+    if (body.get("top_logprobs") or 0) > options.top_logprobs:
+        return problem(400, f"top_logprobs must be at most {options.top_logprobs}")
     return None
-
-
-def _reply(options: StubOptions, body: Mapping[str, Any]) -> Reply:
-    chat = "messages" in body
-    messages = body["messages"] if chat else [{"role": "user", "content": body["prompt"]}]
-    text, others = _answer(messages, continues="prefix" in options.can)
-    tokens = _TOKEN.findall(text)
-    limit = body.get("max_tokens", body.get("max_completion_tokens", 256))
-    finish = "length" if len(tokens) > limit else "stop"
-    tokens = _stopped(tokens[:limit], body.get("stop") or ())
-    asked = sum(len(message["content"].split()) for message in messages)
-    given = _chat_choice(tokens, others, body) if chat else _text_choice(tokens, others, body)
-    choices = [
-        {"index": place, "finish_reason": finish, **given} for place in range(body.get("n") or 1)
-    ]
-    reply: Reply = {"id": "stub", "model": options.model, "choices": choices}
-    if "usage" in options.can:
-        made = len(tokens) * len(choices)
-        reply["usage"] = {"prompt_tokens": asked, "completion_tokens": made}
-    return reply
-
-
-def _answer(messages: Sequence[Mapping[str, str]], *, continues: bool) -> tuple[str, list[str]]:
-    """Return the text and what it could have been instead."""
-    prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-    users = [message["content"] for message in messages if message["role"] == "user"] or [""]
-    script = next((found for text in reversed(users) if (found := _SCRIPT.search(text))), None)
-    others: list[str] = []
-    if script:
-        others = script[1].split("|")
-        spoken = sum(message["role"] == "assistant" for message in messages) - bool(prefix)
-        text = others[min(spoken, len(others) - 1)]
-    elif repeat := _AFTER_ME.search(users[-1]):
-        text = repeat[1]
-    else:
-        text = users[-1]
-    if prefix and continues and text.startswith(prefix):
-        text = text[len(prefix) :]
-    return text, others
-
-
-def _stopped(tokens: list[str], stop: str | Sequence[str]) -> list[str]:
-    text = "".join(tokens)
-    for end in [stop] if isinstance(stop, str) else stop:
-        text = text.split(end, 1)[0]
-    return _TOKEN.findall(text) if text != "".join(tokens) else tokens
-
-
-def _chat_choice(tokens: list[str], others: list[str], body: Mapping[str, Any]) -> dict[str, Any]:
-    choice: dict[str, Any] = {"message": {"role": "assistant", "content": "".join(tokens)}}
-    if body.get("logprobs"):
-        choice["logprobs"] = {
-            "content": [
-                {
-                    "token": token,
-                    "logprob": _logprob(token, place),
-                    "top_logprobs": [
-                        {"token": name, "logprob": logprob}
-                        for name, logprob in _top(token, place, others, body["top_logprobs"])
-                    ]
-                    if body.get("top_logprobs")
-                    else [],
-                }
-                for place, token in enumerate(tokens)
-            ]
-        }
-    return choice
-
-
-def _text_choice(tokens: list[str], others: list[str], body: Mapping[str, Any]) -> dict[str, Any]:
-    told = _TOKEN.findall(body["prompt"]) if body.get("echo") else []
-    shown = [*told, *tokens]
-    choice: dict[str, Any] = {"text": "".join(shown)}
-    if (alternatives := body.get("logprobs")) is not None:
-        starts = [len("".join(shown[:place])) for place in range(len(shown))]
-        first: list[float | None] = [None] if told else []
-        logprobs = [_logprob(token, place) for place, token in enumerate(shown)]
-        choice["logprobs"] = {
-            "tokens": shown,
-            "text_offset": starts,
-            "token_logprobs": [*first, *logprobs[len(first) :]],
-            "top_logprobs": [*first]
-            + [
-                dict(_top(token, place, others, alternatives))
-                for place, token in enumerate(shown)
-                if place >= len(first)
-            ],
-        }
-    return choice
-
-
-def _logprob(token: str, place: int) -> float:
-    return -0.01 - _share(f"{place} {token}") / 10
-
-
-def _top(token: str, place: int, others: list[str], count: int) -> list[tuple[str, float]]:
-    """Return the likeliest tokens in a place: the one taken, the script's, made-up ones."""
-    firsts = [other.split(maxsplit=1)[0] for other in others if other.strip()]
-    names = [token, *firsts, *(f"other{number}" for number in range(count))]
-    listed = list(dict.fromkeys(names))[:count]
-    return [(name, _logprob(token, place) - 2.0 * rank) for rank, name in enumerate(listed)]
-
-
-def _share(text: str) -> float:
-    """Return a number from 0 up to 1 that follows from the text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
 def _options(arguments: argparse.Namespace) -> StubOptions:
