@@ -202,7 +202,8 @@ class TestCritics:
         assert (again.critic_model, again.replicates) == (run.critic_model, 2)
 
     def test_refuses_a_critic_that_nobody_would_ask(self, submit, critical):
-        with pytest.raises(BadParameter, match="asks a critic; reask and review_improve do") as caught:
+        words = "asks a critic; reask and review_improve do"
+        with pytest.raises(BadParameter, match=words) as caught:
             submit("single_pass", critic=echo(delay=0.25))
         assert caught.value.data["name"] == "critic"
         assert not Run.objects.exists()
