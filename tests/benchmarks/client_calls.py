@@ -5,7 +5,7 @@
 The same chats, 64 in flight, to a server that answers at once. Ours is the whole way that a call to
 an endpoint takes: body, bounds, deadline, reading and checking the answer. The others post the same
 bodies and decode the JSON. Texts are compared call by call. The figures are ratios of processor
-time, which is what a call costs beside the model: why the client is aiohttp, and what our care adds.
+time, what a call costs beside the model: why the client is aiohttp, and what our care adds.
 """
 
 from __future__ import annotations
