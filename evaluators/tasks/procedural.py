@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 from evaluators.tasks.datasets import dataset
+from evaluators.tasks.distractors import choose, offered
 from evaluators.tasks.extraction import INVALID
 
 Doc: TypeAlias = dict[str, Any]
@@ -33,6 +34,7 @@ def documents(
     fewshot_size: int = 16,
     options: Mapping[str, Any] | None = None,
     fields: Sequence[str] = (),
+    choices: Mapping[str, Any] | None = None,
     **_metadata: object,
 ) -> dict[str, Any]:
     """Build the splits `test` and `fewshot`; no question occurs twice in either or in both.
@@ -42,6 +44,9 @@ def documents(
         seed: Seed of the test split; the few-shot split takes the next one.
         options: The generator's own settings.
         fields: Facts of the generator's metadata that the question shows.
+        choices: For multiple choice, what options are made of: `kind` as `distractors.choose` takes
+            it, with `texts`, a `field` of the metadata, or the answers to other questions; and how
+            many wrong ones, as `count`.
     """
     recipe = json.dumps(dict(options or {}), sort_keys=True)
     seen: set[str] = set()
@@ -54,8 +59,31 @@ def documents(
                 break
         else:
             raise ValueError(f"{generator} has {len(docs)} questions for {split}, not {wanted}")
+        if choices is not None:
+            docs = _with_options(docs, choices)
         splits[split] = dataset([{k: v for k, v in d.items() if k != "metadata"} for d in docs])
     return splits
+
+
+def _with_options(docs: Sequence[Doc], choices: Mapping[str, Any]) -> list[Doc]:
+    """Give every question its options; `gold` is the place of the right one."""
+    answers = sorted({doc["target"] for doc in docs})
+    made = []
+    for doc in docs:
+
+        def is_right(text: str, doc: Doc = doc) -> bool:
+            return score(doc, [text])["score"] >= 1
+
+        options, gold = choose(
+            doc["target"],
+            kind=choices["kind"],
+            key=f"{doc['generator']}:{doc['seed']}:{doc['index']}",
+            among=offered(choices, doc["metadata"]) or answers,
+            count=int(choices.get("count", 3)),
+            is_right=is_right,
+        )
+        made.append(doc | {"choices": options, "gold": gold})
+    return made
 
 
 def score(doc: Doc, results: Sequence[str]) -> dict[str, float]:

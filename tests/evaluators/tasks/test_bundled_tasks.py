@@ -22,10 +22,14 @@ from evaluators.tasks.procedural import documents, score
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # lm-eval's dependencies
 
 PACKAGE = Path(evaluators.__file__).parent
-BUNDLED = sorted((PACKAGE / "tasks" / "bundled").glob("*.yaml"))
+ALL = sorted((PACKAGE / "tasks" / "bundled").glob("*.yaml"))
+BUNDLED = [path for path in ALL if path.stem.startswith("rg_")]
+CHOOSING = [path for path in ALL if path.stem.startswith("rgmc_")]
 GOLDEN = json.loads(Path(__file__).with_name("bundled_digests.json").read_text())
 
-every_task = pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
+every_task = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+every_written = pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
+every_choice = pytest.mark.parametrize("path", CHOOSING, ids=lambda path: path.stem)
 
 
 def splits(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -44,10 +48,11 @@ def test_the_documents_are_the_same_on_every_machine(path: Path) -> None:
 
 
 def test_every_golden_digest_belongs_to_a_task() -> None:
-    assert GOLDEN.keys() == {path.stem for path in BUNDLED}
+    assert GOLDEN.keys() == {path.stem for path in ALL}
+    assert len(ALL) == len(BUNDLED) + len(CHOOSING)
 
 
-@every_task
+@every_written
 def test_the_file_names_the_task_and_says_what_it_is(path: Path) -> None:
     config = read_yaml(path)
     assert config["task"] == path.stem
@@ -68,7 +73,27 @@ def test_no_question_occurs_twice_in_test_and_examples_together(path: Path) -> N
     assert len(set(questions)) == len(questions)
 
 
-@every_task
+@every_choice
+def test_one_option_is_right_by_the_verifier_and_no_other(path: Path) -> None:
+    places: Counter[int] = Counter()
+    for doc in splits(path)["test"]:
+        right = [score(doc, [option])["score"] >= 1 for option in doc["choices"]]
+        assert right == [place == doc["gold"] for place in range(len(right))]
+        assert doc["choices"][doc["gold"]] == doc["target"]
+        places[doc["gold"]] += 1
+    fewest, most = min(places.values()), max(places.values())
+    assert most < 2.2 * fewest, "the right option stands in some places too often"
+
+
+@every_choice
+def test_the_options_are_no_part_of_the_question(path: Path) -> None:
+    config = read_yaml(path)
+    assert "choices" not in config["doc_to_text"]
+    assert "gold" not in config["doc_to_text"]
+    assert config["metadata"]["summary"]
+
+
+@every_written
 def test_the_expected_answer_is_correct_and_no_other_is(path: Path) -> None:
     task = OpenTask(TaskSpec(path.stem), path)
     for index in range(0, 50, 5):
@@ -84,7 +109,7 @@ def test_the_expected_answer_is_correct_and_no_other_is(path: Path) -> None:
         assert empty["scores"] == {"score,answer-line": 0.0, "score,flexible": 0.0}
 
 
-@every_task
+@every_written
 def test_the_prompt_does_not_give_the_answer_away(path: Path) -> None:
     """Prompts show the question's facts alone: never the documents' other fields."""
     shown = set(re.findall(r"[a-z_0-9]+", read_yaml(path)["doc_to_text"].partition("\nEnd")[0]))
@@ -103,6 +128,12 @@ def test_a_verifier_survives_any_answer(path: Path, answer: str) -> None:
     assert 0.0 <= score(doc, [answer])["score"] <= 1.0
 
 
+def test_refuses_options_that_are_not_there() -> None:
+    recipe = {"generator": "syllogism", "seed": 1, "size": 4, "fewshot_size": 1}
+    with pytest.raises(ValueError, match=r"1 wrong options for '\w+', not 3"):
+        documents(**recipe, choices={"kind": "pool", "texts": ["Yes", "No"]})
+
+
 def test_refuses_more_documents_than_the_generator_has() -> None:
     with pytest.raises(ValueError, match=r"products has \d+ questions for test, not 500"):
         documents(generator="products", seed=1, size=500, options={"max_digits": 1})
@@ -110,7 +141,9 @@ def test_refuses_more_documents_than_the_generator_has() -> None:
 
 def test_the_readme_lists_every_task() -> None:
     text = (PACKAGE / "tasks" / "bundled" / "README.md").read_text()
-    assert re.findall(r"^\| `(rg_\w+)`", text, re.MULTILINE) == [path.stem for path in BUNDLED]
+    for prefix, paths in (("rg", BUNDLED), ("rgmc", CHOOSING)):
+        listed = re.findall(rf"^\| `({prefix}_\w+)`", text, re.MULTILINE)
+        assert listed == [path.stem for path in paths]
 
 
 async def test_a_bundled_task_end_to_end(bundled: Path) -> None:

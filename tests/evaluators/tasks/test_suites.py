@@ -104,16 +104,32 @@ class TestReading:
 class TestBundled:
     def test_they_are_listed(self) -> None:
         found = [(entry.name, entry.tasks) for entry in list_suites()]
-        assert found == [("demo", 2), ("offline", 32), ("offline-small", 6)]
+        assert found == [
+            ("demo", 2), ("offline", 32), ("offline-choice", 4), ("offline-likelihood", 4),
+            ("offline-small", 6),
+        ]  # fmt: skip
 
     @pytest.mark.parametrize("name", ["demo", "offline", "offline-small"])
     def test_their_tasks_filters_and_limits_exist(self, bundled: Path, name: str) -> None:
         for task in load_suite(name).tasks:
             config = read_yaml(bundled / f"{task.spec.name}.yaml")
-            filters = [entry["name"] for entry in config["filter_list"]]
+            filters = [entry["name"] for entry in config.get("filter_list", ())]
             assert task.spec.filter in (None, *filters)
             assert 1 <= (task.limit or 1) <= config["dataset_kwargs"]["size"]
 
-    def test_offline_holds_every_bundled_task(self, bundled: Path) -> None:
+    def test_offline_holds_every_bundled_task_that_is_written(self, bundled: Path) -> None:
         names = {task.spec.name for task in load_suite("offline").tasks}
-        assert names == {path.stem for path in bundled.glob("*.yaml")}
+        assert names == {path.stem for path in bundled.glob("rg_*.yaml")}
+
+    @pytest.mark.parametrize("name", ["choice", "likelihood"])
+    def test_the_others_hold_every_choice_in_one_mode(self, bundled: Path, name: str) -> None:
+        mode = "generative" if name == "choice" else name
+        keys = {task.spec.key for task in load_suite(f"offline-{name}").tasks}
+        assert keys == {f"{path.stem}:{mode}" for path in bundled.glob("rgmc_*.yaml")}
+
+    def test_a_choice_without_a_mode_is_put_in_writing(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.toml"
+        head = 'name = "mine"\nversion = "1"\nsummary = "One task"\n'
+        path.write_text(f'{head}[[tasks]]\nname = "rgmc_syllogism"\n')
+        (task,) = load_suite(path).tasks
+        assert task.spec == TaskSpec("rgmc_syllogism", mode="generative")
