@@ -45,34 +45,41 @@ _OWN = ("VLLM_BATCH_INVARIANT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_NUM_OF_RESER
 """Variables of vLLM that the operator may set; none opens a route or runs code."""
 
 
+class _Whatever(list[str]):
+    """Holds every name: where vLLM cannot be asked, it decides itself when it starts."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_ANYTHING: Supported = {"models": [], "architectures": _Whatever(), "gguf": _Whatever()}
+
+
 def _check(spec: ModelSpec) -> Preflight:
+    """Look at arguments and files; a machine that only takes submissions needs no vLLM for that."""
     if spec.model != "vllm":
         reason = f"the vllm runtime runs one kind of model, vllm, not {spec.model!r}"
         raise BadModel(model=spec.label, reason=reason)
     check_arguments(spec)
-    installation = find_installation()
     located = _located(spec)
     _tokenizer(spec)
-    _check_gguf(spec, located, installation)
-    return inspect_files(spec.label, located, known=_known(spec, located, installation))
-
-
-def _check_gguf(spec: ModelSpec, located: Located, installation: Installation) -> None:
-    if located.gguf_file is None:
-        return
-    if _unpacked(located, installation) is None:
+    if located.gguf_file and unpacked_home(located, unpacker="vllm") is None:
         reason = f"GGUF files above {LIMIT // 10**6} MB are not unpacked; use its safetensors"
         raise BadModel(model=spec.label, reason=reason)
+    installation = find_installation(missing_ok=True)
+    known = supported(installation) if installation else None
+    if installation:
+        _check_installation(spec, located, installation)
+    return inspect_files(spec.label, located, known=known or _ANYTHING)
 
 
-def _known(spec: ModelSpec, located: Located, installation: Installation) -> Supported:
-    """Return what can be served; where vLLM cannot be asked, it decides itself when it starts."""
-    if found := supported(installation):
-        return found
-    if located.gguf_file:
+def _check_installation(spec: ModelSpec, located: Located, installation: Installation) -> None:
+    asked, found = spec.args.get("device"), device(installation)
+    if asked and str(asked).partition(":")[0] != found:
+        reason = f"it is to run on {asked}, but the vLLM that is installed here runs on {found}"
+        raise BadModel(model=spec.label, reason=reason)
+    if located.gguf_file and installation.python is None:
         raise BadModel(model=spec.label, reason="without vLLM's Python no GGUF file is unpacked")
-    listed = read_config(spec.label, located.folder).get("architectures")
-    return {"models": [], "architectures": listed if isinstance(listed, list) else [], "gguf": []}
 
 
 def _located(spec: ModelSpec) -> Located:

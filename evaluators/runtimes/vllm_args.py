@@ -64,15 +64,15 @@ NAMES: Mapping[str, Kind] = {
     "revision": TEXT,
     "gguf_file": TEXT,
     "tokenizer": TEXT,
+    "device": TEXT,
 }
-"""Ours: which model, as for the other runtimes."""
+"""Ours: which model and where, as for the other runtimes."""
 
 CAPACITY = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes", "max_num_seqs"})
 """Arguments that say how much fits at a time, and change no text."""
 
 _ELSEWHERE = {
     "batch_size": "give it on its own, or as max_num_seqs",
-    "device": "vLLM's environment decides that; CUDA_VISIBLE_DEVICES chooses among GPUs",
     "max_length": "vLLM calls it max_model_len",
     "model": "the model is named by pretrained",
     "load_format": "only safetensors are loaded",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import cast, overload
 
 import evaluators
 from evaluators.errors import BadModel
@@ -68,14 +68,25 @@ class Installation:
         return Path(self.python).absolute().parent.parent if self.python else None
 
 
-def find_installation() -> Installation:
+@overload
+def find_installation() -> Installation: ...
+
+
+@overload
+def find_installation(*, missing_ok: bool) -> Installation | None: ...
+
+
+def find_installation(*, missing_ok: bool = False) -> Installation | None:
     """Return the vLLM that the environment names, else that of `make vllm`, else our own.
+
+    Args:
+        missing_ok: Return None where there is none.
 
     Raises:
         BadModel: There is none.
     """
     named = os.environ.get(COMMAND)
-    python = os.environ.get(PYTHON)
+    python = os.environ.get(PYTHON) or None
     if named:
         command = tuple(shlex.split(named))
         if python is None and Path(command[0]).name.startswith("python"):
@@ -84,6 +95,8 @@ def find_installation() -> Installation:
     if python is None:
         python = next(map(str, _pythons()), None)
     if python is None:
+        if missing_ok:
+            return None
         reason = f"vLLM is not installed here: run `make vllm`, or name its Python in {PYTHON}"
         raise BadModel(model="vllm", reason=reason)
     return _describe((python, "-m", _MODULE), python)

@@ -244,6 +244,27 @@ class TestOnAProcessor:
         assert runtime.memory(spec(weights, max_model_len=32))["max_model_len"] == 32
 
 
+def test_files_are_looked_at_where_no_vllm_is(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(COMMAND, raising=False)
+    monkeypatch.setenv(PYTHON, "")
+    monkeypatch.setenv("REDRAFT_VAR", str(tmp_path))
+    if find_installation(missing_ok=True):
+        pytest.skip("vLLM is installed here")
+    seen = runtime.check(spec(weights))
+    assert (seen.architecture, seen.context_window) == ("StubForCausalLM", 64)
+    (weights / "model.safetensors").unlink()
+    with pytest.raises(BadModel, match="no safetensors or GGUF weights"):
+        runtime.check(spec(weights))
+
+
+def test_refuses_a_device_that_this_vllm_does_not_run_on(command: None, weights: Path) -> None:
+    assert runtime.check(spec(weights, device="cuda")).label == str(weights)
+    with pytest.raises(BadModel, match="it is to run on cpu, but"):
+        runtime.check(spec(weights, device="cpu"))
+
+
 def test_refuses_gguf_where_nobody_can_unpack_it(command: None, tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
