@@ -17,6 +17,9 @@ from evaluators.ports import Model, Sink, Task, TaskInfo
 from evaluators.runtimes import EgressPolicy, ModelInfo, ModelSpec, RunningModel, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
+SAMPLE_SECONDS = 600.0
+"""How long an endpoint may take over one sample that has it to itself."""
+
 CHAT = "chat"
 """The capability that a chat template gives."""
 
@@ -192,6 +195,7 @@ async def _run_parts(
         for name, task in tasks.items()
     ]
     watcher.planned(parts)
+    limits = _limits(plan, models, runs=len(parts))
     found: dict[tuple[str, str], list[SampleResult]] = {}
 
     async def run(part: Part) -> None:
@@ -205,7 +209,7 @@ async def _run_parts(
             sink=_sink(part, results, watcher.result),
             seed=plan.seed,
             replicates=plan.replicates,
-            limits=plan.limits,
+            limits=limits,
         )
 
     try:
@@ -215,6 +219,21 @@ async def _run_parts(
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
     return {key: _in_order(results, samples[key[1]]) for key, results in found.items()}
+
+
+def _limits(plan: Plan, models: Mapping[ModelRole, RunningModel], *, runs: int) -> Limits:
+    """Return the plan's limits, with a deadline per sample where somebody's endpoint answers.
+
+    It is longer where more samples are in flight than the endpoint takes calls: they queue for it.
+    """
+    waits = [
+        runs * plan.limits.in_flight / model.info.batch_size
+        for model in models.values()
+        if not model.info.stable
+    ]
+    if not waits or plan.limits.sample_seconds is not None:
+        return plan.limits
+    return replace(plan.limits, sample_seconds=SAMPLE_SECONDS * max(1.0, *waits))
 
 
 def _shared(plan: Plan, models: Mapping[ModelRole, RunningModel]) -> dict[ModelRole, Model]:

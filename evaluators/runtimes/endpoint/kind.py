@@ -131,9 +131,10 @@ def _facts(spec: ModelSpec, findings: Findings, *, concurrency: int) -> Mapping[
 
 def _check(spec: ModelSpec) -> Preflight:
     options = read_options(spec)
-    has_template = {"auto": None, "chat": True, "completions": False}[options.api]
     return Preflight(
-        label=spec.label, has_chat_template=has_template, context_window=options.context_window
+        label=spec.label,
+        has_chat_template=options.api == "chat",
+        context_window=options.context_window,
     )
 
 

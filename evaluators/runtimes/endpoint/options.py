@@ -11,9 +11,6 @@ from evaluators.errors import BadModel
 from evaluators.runtimes.endpoint.guard import EgressPolicy
 from evaluators.runtimes.spec import ModelSpec
 
-SAMPLE_SECONDS = 600.0
-"""How long one sample may take where an endpoint answers; the engine's limit."""
-
 _PASTED = ("/chat/completions", "/completions", "/models")
 _Seconds = Annotated[float, Field(gt=0, le=86_400)]
 _OMITTED = frozenset({"temperature", "seed", "top_p", "stop"})
@@ -30,8 +27,8 @@ class EndpointOptions(BaseModel):
     """The model's name as the endpoint knows it."""
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "OPENAI_API_KEY"
     """Environment variable that holds the key; only the command line looks there."""
-    api: Literal["auto", "chat", "completions"] = "auto"
-    """Which route to use; `auto` is chat where the endpoint serves it."""
+    api: Literal["chat", "completions"] = "chat"
+    """Which route to use: conversations, or plain text for models without a chat template."""
     num_concurrent: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Most calls in flight; the batch size by default."""
     max_retries: Annotated[int, Field(ge=0, le=5)] = 5

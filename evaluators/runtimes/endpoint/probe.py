@@ -100,24 +100,30 @@ class Probe:
             raise self._bad(str(error.data["reason"])) from error
 
     async def _first_token(self) -> tuple[Abilities, Answer]:
-        """Try the routes that may be used until tokens flow on one."""
-        api, omitted = self._options.api, self._options.omit
-        tries = [
-            Abilities(chat=True, omitted=omitted),
-            Abilities(chat=True, omitted=omitted, limit="max_completion_tokens"),
-            Abilities(chat=False, omitted=omitted),
-        ]
-        refusals: list[str] = []
+        """Get tokens to flow, whatever the endpoint calls the token limit."""
+        chat, omitted = self._options.api == "chat", self._options.omit
+        tries = [Abilities(chat=chat, omitted=omitted)]
+        if chat:
+            tries.append(replace(tries[0], limit="max_completion_tokens"))
+        refusals: list[CallRefused] = []
         for abilities in tries:
-            if api != "auto" and abilities.chat != (api == "chat"):
-                continue
             try:
                 return abilities, await self._ask(abilities, {}, read=_flowing)
             except CallRefused as error:
-                refusals.append(str(error.data["reason"]))
-                if isinstance(error, Forbidden) and error.data["status"] != _NOT_FOUND:
+                refusals.append(error)
+                if isinstance(error, Forbidden):
                     break
-        raise self._bad(refusals[0] + await self._near())
+        hint = await self._hint() if refusals[-1].data["status"] == _NOT_FOUND else ""
+        raise self._bad(f"{refusals[0].data['reason']}{hint}")
+
+    async def _hint(self) -> str:
+        """Say what the endpoint does serve, where it does not know the route or the model."""
+        other = Abilities(chat=self._options.api != "chat")
+        try:
+            await self._ask(other, {}, read=_flowing)
+        except (CallRefused, RuntimeUnavailable):
+            return await self._near()
+        return f" (give api={'chat' if other.chat else 'completions'}, which it serves)"
 
     async def _parameters(self, abilities: Abilities) -> Abilities:
         """Find the parameters that are refused.

@@ -69,11 +69,11 @@ class TestArguments:
         )
         spec = ModelSpec("endpoint", "endpoint", parse_model_args(text))
         found = preflight(spec)
-        assert (found.label, found.context_window, found.has_chat_template) == ("42", 4096, None)
+        assert (found.label, found.context_window, found.has_chat_template) == ("42", 4096, True)
         assert dict(runtime_kind("endpoint").identity(spec)) == {
             "base_url": "http://127.0.0.1:8000/v1",
             "model": "42",
-            "api": "auto",
+            "api": "chat",
             "omit": ["seed", "top_p"],
         }
 
@@ -105,7 +105,7 @@ class TestArguments:
             ({"base_url": URL, "model": "m", "num_concurrent": 0}, "num_concurrent: Input should"),
             ({"base_url": URL, "model": "m", "timeout": 0}, "timeout: Input should be greater"),
             ({"base_url": URL, "model": "m", "omit": "seed+sead"}, "omit: sead is none of"),
-            ({"base_url": URL, "model": "m", "api": "responses"}, "api: Input should be 'auto'"),
+            ({"base_url": URL, "model": "m", "api": "responses"}, "api: Input should be 'chat'"),
         ],
     )
     def test_refuses_bad_arguments_without_calling(self, args, reason):
@@ -172,9 +172,16 @@ class TestProbe:
         async with opened(StubOptions(can=EVERYTHING - {"models"})) as (model, _):
             assert "chat" in model.capabilities
 
-    async def test_takes_completions_where_there_is_no_chat(self):
-        async with opened(StubOptions(can=EVERYTHING - {"chat"})) as (model, _):
-            assert "chat" not in model.capabilities
+    @pytest.mark.parametrize(("api", "other"), [("chat", "completions"), ("completions", "chat")])
+    async def test_refuses_a_route_that_is_not_there_and_names_the_other(self, api, other):
+        with pytest.raises(BadModel) as caught:
+            async with opened(StubOptions(can=EVERYTHING - {api}), api=api):
+                pass
+        reason = f"HTTP 404: Not Found (give api={other}, which it serves)"
+        assert caught.value.data["reason"] == reason
+
+    async def test_completions_refuse_conversations(self):
+        async with opened(api="completions") as (model, _):
             assert (await model.complete(ask(user("hello")))).text == "hello"
             with pytest.raises(CallRefused, match="without a chat template cannot converse"):
                 await model.complete(ask(system("be brief"), user("hello")))
