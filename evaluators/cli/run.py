@@ -29,6 +29,7 @@ CHANGES = (
 )  # fmt: skip
 """Options that change how a task is put or graded."""
 
+ENDPOINT = "endpoint"
 LM_EVAL = "lm-eval"
 """The runtime of every model name that is not itself a runtime."""
 
@@ -94,7 +95,7 @@ def _plan(options: dict[str, Any]) -> Plan:
     spec = _model(options, "model")
     roles = _roles(options, methods)
     tasks, limits = _tasks(options)
-    in_flight = options["in_flight"] or max(32, 4 * options["batch_size"])
+    in_flight = options["in_flight"] or max(32, 4 * options["batch_size"], spec.batch_size)
     plan = Plan(
         spec,
         methods,
@@ -116,9 +117,10 @@ def _model(options: dict[str, Any], option: str) -> ModelSpec:
 
     name = options[option]
     runtime = name if name in runtime_names() else LM_EVAL
-    return ModelSpec(
-        runtime, name, parse_model_args(options[f"{option}_args"]), options["batch_size"]
-    )
+    args = parse_model_args(options[f"{option}_args"])
+    # An endpoint has no batch, only calls in flight.
+    size = args.get("num_concurrent") if runtime == ENDPOINT else None
+    return ModelSpec(runtime, name, args, size if isinstance(size, int) else options["batch_size"])
 
 
 def _roles(options: dict[str, Any], methods: Sequence[Method]) -> dict[ModelRole, ModelSpec]:
