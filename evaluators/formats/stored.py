@@ -75,13 +75,14 @@ class StoredRun:
 
     def trajectories(self, task: str) -> Iterator[Trajectory]:
         """Yield one task's samples as metrics see them; costs nobody recorded stay unknown."""
-        for result in self.results[task]:
-            trajectory = Trajectory.from_result(result)
-            known = result.status != "ok" or any(node.usage for node in result.nodes)
-            yield trajectory if known else _without_costs(trajectory)
+        return map(trajectory_of, self.results[task])
 
 
-def _without_costs(trajectory: Trajectory) -> Trajectory:
+def trajectory_of(result: SampleResult) -> Trajectory:
+    """Return a sample as metrics see it; costs that nobody recorded are unknown, not 0."""
+    trajectory = Trajectory.from_result(result)
+    if result.status != "ok" or any(node.usage for node in result.nodes):
+        return trajectory
     return replace(
         trajectory,
         calls=None,

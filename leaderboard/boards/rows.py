@@ -100,7 +100,7 @@ def _net_flips(entry: Entry, cells: Cells | None) -> Figure:
 def export_header() -> list[str]:
     """Return the titles of an export's columns."""
     names = ["rank", "model", "model_id", "evaluator", "evaluator_version", "params", "information"]
-    names += ["critic", "critic_id", "replicates"]
+    names += ["critic", "critic_id", "replicates", "imported"]
     for column in FIGURES:
         if column.metric:
             names += [
@@ -129,10 +129,11 @@ def _who(run: Run, model: LanguageModel, evaluator: EvaluatorVersion) -> dict[st
         "evaluator": evaluator.name,
         "evaluator_version": evaluator.version,
         "params": changed_params(run, evaluator),
-        "information": evaluator.information,
+        "information": run.information,
         "critic": critic.label if critic else None,
         "critic_id": critic.public_id if critic else None,
         "replicates": run.replicates,
+        "imported": run.imported or None,
     }
 
 

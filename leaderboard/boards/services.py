@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from evaluators.errors import InputError
+from evaluators.formats.stored import trajectory_of
 from evaluators.metrics import Decomposition, Metric, Trajectory, decompose, macro, names
 from evaluators.registry import load_evaluator
 from leaderboard.boards.models import Entry, EventCursor, TaskEntry
@@ -85,8 +86,9 @@ def enter(run: Run) -> Entry | None:
 def decompose_run(run: Run) -> dict[str, Decomposition]:
     """Compute the decomposition of every task of a run from its stored results."""
     by_task: dict[str, list[Trajectory]] = defaultdict(list)
+    seen = trajectory_of if run.imported else Trajectory.from_result
     for result in read_results(run):
-        by_task[result.sample.task].append(Trajectory.from_result(result))
+        by_task[result.sample.task].append(seen(result))
     turns = max((len(t.correct) for found in by_task.values() for t in found), default=0)
     own = _own_metrics(run)
     return {

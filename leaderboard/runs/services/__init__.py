@@ -1,6 +1,7 @@
 """Everything that writes runs: what people ask for, what workers do, what the sweeper mends."""
 
 from leaderboard.runs.services.claiming import Claim, Player, claim
+from leaderboard.runs.services.importing import Imported, import_run
 from leaderboard.runs.services.leases import (
     Ending,
     beat,
@@ -19,6 +20,7 @@ from leaderboard.runs.services.sweeping import Swept, sweep
 __all__ = [
     "Claim",
     "Ending",
+    "Imported",
     "Player",
     "Submitted",
     "Swept",
@@ -28,6 +30,7 @@ __all__ = [
     "commit_batch",
     "finish",
     "fix_size",
+    "import_run",
     "note_rungs",
     "present",
     "read_results",
