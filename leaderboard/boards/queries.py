@@ -15,6 +15,7 @@ from leaderboard.boards.ranking import board_ranks
 from leaderboard.catalog.models import EvaluatorVersion, Suite
 from leaderboard.core.listing import choice, number, search
 from leaderboard.runs.models import Run, State
+from leaderboard.runs.models.work import EXTERNAL
 
 PAGE = 50
 FEW_MODELS = 10
@@ -115,14 +116,14 @@ def board_page(view: BoardView) -> BoardPage:
     everything = _board(view.suite, oracle=view.oracle)
     suite_id = view.suite.pk if view.suite else 0
     ranks = board_ranks(f"{suite_id}-{view.oracle}", everything)
-    chosen = everything.filter(_filters(view))
+    chosen = everything.filter(_filters(view, critic="run__critic_model"))
     source = SORTS[view.sort]
     columns = ["id", "acc_last", "acc_first", "n", source if source != "rank" else "id"]
     keys = [_SortRow(*row) for row in chosen.order_by().values_list(*columns)]
     order = _ordered(keys, view, ranks)
     pages = max(1, -(-len(order) // PAGE))
     wanted = order[(view.page - 1) * PAGE : view.page * PAGE]
-    related = ("model", "evaluator", "run__critic_model")
+    related = ("model", "evaluator", "run__critic_model", "run__evaluator")
     found = Entry.objects.select_related(*related).in_bulk(wanted)
     waiting = unfinished_runs(view)
     last, few = view.page >= pages, FEW_MODELS * max(1, len(view.evaluators))
@@ -179,21 +180,31 @@ def _rests_on_few(row: _SortRow, sort: str) -> bool:
     return round(right * row.n) < FEW
 
 
-def _filters(view: BoardView) -> Q:
+def _filters(view: BoardView, *, critic: str) -> Q:
+    """Return what a reader asked for.
+
+    Args:
+        critic: Where the rows have the critic: with another model's help, no method is intrinsic.
+    """
     chosen = Q()
     if view.evaluator:
         chosen &= Q(evaluator__name=view.evaluator)
     if view.model:
         chosen &= Q(model__label__icontains=view.model)
-    if view.information:
-        chosen &= Q(evaluator__information=view.information)
+    alone = Q(**{f"{critic}__isnull": True})
+    if view.information == EXTERNAL:
+        chosen &= Q(evaluator__information=EXTERNAL) | ~alone
+    elif view.information:
+        chosen &= Q(evaluator__information=view.information) & alone
     return chosen
 
 
 def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     """Return the latest run of each identity without a result: waiting, running or failed."""
     twin = Run.objects.filter(identity=OuterRef("identity"))
-    runs = Run.objects.filter(_filters(view), suite=view.suite, published=True)
+    runs = Run.objects.filter(
+        _filters(view, critic="critic_model"), suite=view.suite, published=True
+    )
     runs = runs.filter(
         Q(evaluator__information="oracle") if view.oracle else ~Q(evaluator__information="oracle")
     )

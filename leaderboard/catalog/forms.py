@@ -144,6 +144,7 @@ class ModelForm(forms.Form):
         if self.optional:
             sources = [("", "the model itself"), *sources]
             self.fields["source"].initial = ""
+            self.fields["source"].label = "Who criticises"
             for field in self.fields.values():
                 field.required = False
         _choose(self, "source", sources)

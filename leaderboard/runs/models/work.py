@@ -30,6 +30,9 @@ class State(models.TextChoices):
 OWNED = (State.PREPARING, State.RUNNING, State.SCORING)
 """States in which exactly one worker holds the lease."""
 
+EXTERNAL = "external_feedback"
+"""Information class of methods that use a tool or another model."""
+
 TERMINAL = (State.COMPLETED, State.FAILED, State.QUARANTINED, State.CANCELLED)
 """States that never change."""
 
@@ -123,6 +126,12 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def information(self) -> str:
+        """What the method learns beyond the model itself; another model's critique is external."""
+        declared = self.evaluator.information
+        return declared if declared != "intrinsic" or not self.critic_model_id else EXTERNAL
 
 
 class Shard(models.Model):

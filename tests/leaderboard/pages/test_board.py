@@ -247,3 +247,65 @@ def test_pages_hold_every_row_once(client, board):
     found = shown(client, sort="model", page=1) + shown(client, sort="model", page=2)
     assert len(found) == len(set(found)) == 65
     assert found == sorted(found)
+
+
+class TestCritics:
+    """A row says who criticised, and help from another model is never called intrinsic."""
+
+    @pytest.fixture
+    def helped(self, finished):
+        critic = make.LanguageModelFactory(label="org/big")
+        submission = make.SubmissionFactory(model=finished.model, user=finished.submission.user)
+        run = make.RunFactory(
+            submission=submission, state=State.COMPLETED, critic_model=critic, replicates=3,
+            params={"rounds": 3},
+        )  # fmt: skip
+        make.completed(run)
+        return run
+
+    def rows(self, client, **query):
+        return client.get(URL, {"format": "json", **query}).json()["rows"]
+
+    def test_are_named_in_page_and_exports(self, client, helped):
+        html = client.get(URL).content.decode()
+        assert "3 trajectories each; with critic <bdi>org/big</bdi>" in html
+        row = next(row for row in self.rows(client) if row["run"] == helped.public_id)
+        assert (row["critic"], row["replicates"]) == ("org/big", 3)
+        assert row["critic_id"] == helped.critic_model.public_id
+
+    @pytest.mark.parametrize("information", ["intrinsic", "external_feedback"])
+    def test_decide_the_class_of_information(self, client, finished, helped, information):
+        wanted = {"intrinsic": finished, "external_feedback": helped}[information]
+        (row,) = self.rows(client, information=information)
+        assert (row["run"], row["information"]) == (wanted.public_id, information)
+
+    def test_are_named_on_both_models_pages(self, client, helped):
+        critic = helped.critic_model
+        html = client.get(reverse("model", args=[helped.model.public_id])).content.decode()
+        assert "with critic <bdi>org/big</bdi>" in html
+        page = client.get(reverse("model", args=[critic.public_id]))
+        assert helped.public_id in page.content.decode()
+        url = reverse("model", args=[critic.public_id])
+        assert client.get(url, {"format": "json"}).json()["as_critic"] == [helped.public_id]
+
+    def test_are_in_the_runs_json(self, client, helped):
+        data = client.get(reverse("run", args=[helped.public_id]), {"format": "json"}).json()
+        assert data["critic"]["label"] == "org/big"
+        assert data["replicates"] == 3
+
+
+class TestFinishing:
+    def test_says_what_is_being_added(self, client, finished):
+        assert "being added" not in client.get(URL).content.decode()
+        submission = make.SubmissionFactory(user=finished.submission.user)
+        make.RunFactory(submission=submission, state=State.COMPLETED)
+        html = client.get(URL).content.decode()
+        assert "1 run has just finished and is being added." in html
+        assert 'hx-trigger="load delay:3s"' in html
+
+    def test_says_nothing_of_other_boards(self, client, finished):
+        other = make.SuiteFactory(name="other")
+        make.RunFactory(submission__suite=other, state=State.COMPLETED)
+        make.RunFactory(state=State.COMPLETED, oracle=True, params={"rounds": 4})
+        assert "being added" not in client.get(URL, {"suite": "demo"}).content.decode()
+        assert "being added" in client.get(reverse("oracle_board")).content.decode()

@@ -157,3 +157,125 @@ class TestTranscript:
     def test_few_queries(self, client, run, sample, django_assert_max_num_queries):
         with django_assert_max_num_queries(10):
             client.get(reverse("sample", args=[run.public_id, sample.pk]))
+
+
+class TestChoices:
+    """Likelihoods are shown as probabilities among the choices."""
+
+    PAYLOAD = {"choices": [" Paris", " Lyon"], "logprobs": [-0.5, -2.5], "labels": False}
+
+    @pytest.fixture
+    def weighed(self, run):
+        result = run.results.get(task="alpha", position=2)
+        make.NodeFactory(result=result, text="", finish_reason="", payload=self.PAYLOAD)
+        make.AnswerFactory(
+            result=result,
+            text=" Paris",
+            likelihoods=[{"text": " Paris", "logprob": -0.5, "tokens": 1, "greedy": True}],
+        )
+        return result
+
+    def page(self, client, result):
+        url = reverse("sample", args=[result.run.public_id, result.pk])
+        return client.get(url).content.decode()
+
+    def test_are_a_table_with_probabilities_that_add_up(self, client, weighed):
+        html = self.page(client, weighed)
+        found = re.findall(r'<td class="num share">([\d.]+)<svg', html)
+        assert found == ["0.881", "0.119"]
+        assert html.count("likeliest") == 1
+        assert '<table class="options"><caption>How likely each choice' in html
+
+    def test_can_be_downloaded(self, client, weighed):
+        url = reverse("sample_text", args=[weighed.run.public_id, weighed.pk, "choices-0"])
+        text = client.get(url).content.decode()
+        assert text.startswith("[0.8808, log-probability -0.5000]\n Paris\n\n[0.1192")
+
+    def test_are_in_the_json(self, client, weighed):
+        url = reverse("sample", args=[weighed.run.public_id, weighed.pk])
+        data = client.get(url, {"format": "json"}).json()
+        assert data["answers"][0]["likelihoods"][0]["greedy"] is True
+        assert data["nodes"][0]["payload"] == self.PAYLOAD
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            {"choices": ["a"], "logprobs": [-1, -2]},
+            {"choices": [1], "logprobs": [-1]},
+            {"choices": "ab", "logprobs": [-1, -2]},
+            {"choices": ["a"], "logprobs": ["x"]},
+            {"choices": [], "logprobs": []},
+            {"choices": ["a"], "logprobs": [True]},
+            {"choices": ["a"]},
+        ],
+    )
+    def test_what_an_evaluator_noted_otherwise_is_no_table(self, client, weighed, payload):
+        weighed.nodes.update(payload=payload)
+        assert "options" not in self.page(client, weighed)
+
+    def test_huge_choices_stay_within_the_pages_budget(self, client, weighed):
+        texts = ["x" * 50_000] * 26
+        weighed.nodes.update(payload={"choices": texts, "logprobs": [-1.0] * 26})
+        assert len(self.page(client, weighed)) < 500_000
+
+    def test_hostile_choices_are_shown_as_text(self, client, weighed):
+        weighed.nodes.update(
+            payload={"choices": ["<script>x</script>", "\u202eb"], "logprobs": [-1.0, -2.0]}
+        )
+        html = self.page(client, weighed)
+        assert "<script>x" not in html
+        assert "⟦U+202E⟧" in html
+
+
+class TestReplicates:
+    @pytest.fixture
+    def drawn(self):
+        run = make.RunFactory(state=State.COMPLETED, replicates=2)
+        shard = make.ShardFactory(run=run, task="alpha")
+        for replicate in (1, 0):
+            for position in (0, 1):
+                make.SampleResultFactory(
+                    shard=shard,
+                    position=position,
+                    sample_id=f"s{position}",
+                    replicate=replicate,
+                    flip=["cc", "ci"][replicate],
+                )
+        return run
+
+    def test_stand_side_by_side_in_the_list(self, client, drawn):
+        url = reverse("samples", args=[drawn.public_id])
+        rows = client.get(url, {"format": "json"}).json()["samples"]
+        found = [(row["position"], row["replicate"]) for row in rows]
+        assert found == [(0, 0), (0, 1), (1, 0), (1, 1)]
+        html = client.get(url).content.decode()
+        assert re.findall(r'<td class="num">(\d)<small class="soft">·(\d)', html) == [
+            ("0", "1"), ("0", "2"), ("1", "1"), ("1", "2"),
+        ]  # fmt: skip
+
+    def test_lead_to_one_another(self, client, drawn):
+        first, second = drawn.results.filter(position=1).order_by("replicate")
+        html = client.get(reverse("sample", args=[drawn.public_id, second.pk])).content.decode()
+        assert "trajectory 2 of 2" in html
+        assert f'href="{reverse("sample", args=[drawn.public_id, first.pk])}"' in html
+        assert html.count('aria-current="page"') == 1
+
+    def test_progress_counts_every_one(self, client, drawn):
+        drawn.shards.update(size=2, progress_done=3)
+        data = client.get(reverse("run", args=[drawn.public_id]), {"format": "json"}).json()
+        assert data["progress"] == {"done": 3, "total": 4}
+        assert data["shards"][0]["planned"] == 4
+
+
+def test_a_transcript_says_which_model_spoke(client):
+    critic = make.LanguageModelFactory(label="org/big")
+    run = make.RunFactory(state=State.COMPLETED, critic_model=critic, evaluator__roles=["critic"])
+    result = make.SampleResultFactory(shard=make.ShardFactory(run=run))
+    make.NodeFactory(result=result)
+    make.NodeFactory(result=result, idx=1, kind="critique", role="critic", round=1)
+    url = reverse("sample", args=[run.public_id, result.pk])
+    html = client.get(url).content.decode()
+    spoken = re.findall(r"· (\w+)<br><bdi>([^<]+)</bdi>", html)
+    assert spoken == [("actor", run.model.label), ("critic", "org/big")]
+    models = client.get(url, {"format": "json"}).json()["models"]
+    assert (models["actor"]["label"], models["critic"]["label"]) == (run.model.label, "org/big")

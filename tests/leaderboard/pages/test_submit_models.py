@@ -202,7 +202,7 @@ class TestKeys:
     def test_says_what_deleting_breaks(self, client):
         post(client, endpoint())
         html = client.get(reverse("keys")).content.decode()
-        assert "The run will fail." in html
+        assert "then it fails" in html
         key = EndpointKey.objects.get()
         page = client.post(reverse("key_delete", args=[key.public_id]), follow=True)
         assert "The key for http://localhost:8000 is deleted." in page.content.decode()
