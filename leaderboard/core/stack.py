@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import secrets
-import shutil
 import socket
 import time
 import urllib.request
@@ -111,11 +110,10 @@ def _ensure_admin(var: Path, report: Report) -> None:
 
 def _start_services(supervisor: Supervisor, wishes: Wishes) -> None:
     manage = Path(settings.BASE_DIR) / "manage.py"
-    hardware = "cpu,endpoint,gpu" if shutil.which("nvidia-smi") else "cpu,endpoint"
     supervisor.start(web_service(host=wishes.host, port=wishes.port, folder=manage.parent))
     for number in range(1, wishes.workers + 1):
         name = "worker" if wishes.workers == 1 else f"worker-{number}"
-        supervisor.start(command_service(name, "worker", f"--hardware={hardware}", manage=manage))
+        supervisor.start(command_service(name, "worker", manage=manage))
     if wishes.workers:
         supervisor.start(
             command_service("sweeper", "sweep", "--forever", manage=manage, patience=10)

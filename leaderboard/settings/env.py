@@ -80,9 +80,10 @@ class Environment(Numbers):
         "(PostgreSQL refuses root); created when missing.",
     )
     worker_hardware: str = Field(
-        "cpu,endpoint",
+        "auto",
         alias="REDRAFT_WORKER_HARDWARE",
-        description="Hardware classes that `worker` serves: cpu, endpoint, gpu, gpu-KIND.",
+        description="Hardware classes that `worker` serves: cpu, endpoint, gpu, gpu-KIND. "
+        "auto: the first two, and gpu where there are GPUs.",
     )
     worker_gpus: str = Field(
         "all",

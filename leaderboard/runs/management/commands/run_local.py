@@ -6,8 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from leaderboard.runs.devices import visible_gpus
-from leaderboard.runs.management.commands.worker import plan_slots
+from leaderboard.runs.management.commands.worker import ALL, AUTO, plan_slots
 from leaderboard.runs.models import Run, State
 from leaderboard.runs.worker import WorkerOptions, run_worker
 
@@ -29,8 +28,7 @@ class Command(BaseCommand):
             if run is None:
                 raise CommandError(f"There is no run {options['run']!r}.")
             run.shards.filter(state__in=[State.QUEUED, State.RETRY_WAIT]).update(priority=100)
-        classes = "cpu,endpoint,gpu" if visible_gpus() else "cpu,endpoint"
-        groups = plan_slots(classes, "all", 0)
+        groups = plan_slots(AUTO, ALL, 0)
         slots = tuple(slot for group in groups for slot in group)
         run_worker(WorkerOptions(slots, celery=False, until_idle=True))
         if run is not None:

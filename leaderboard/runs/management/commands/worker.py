@@ -11,10 +11,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from evaluators.errors import InputError
 from leaderboard.runs.devices import visible_gpus
-from leaderboard.runs.hardware import Slot, is_gpu, parse_classes, share_out
+from leaderboard.runs.hardware import CPU, ENDPOINT, GPU, Slot, is_gpu, parse_classes, share_out
 from leaderboard.runs.machine import run_machine
 from leaderboard.runs.tuning import tuning
 from leaderboard.runs.worker import WorkerOptions, run_worker
+
+AUTO = "auto"
+ALL = "all"
 
 
 class Command(BaseCommand):
@@ -32,8 +35,8 @@ class Command(BaseCommand):
             "--class",
             default=settings.REDRAFT_WORKER_HARDWARE,
             metavar="CLASS[,CLASS]",
-            help="what it serves: cpu, endpoint, gpu, gpu-KIND such as gpu-h200 "
-            "(default: %(default)s)",
+            help="what it serves: cpu, endpoint, gpu, gpu-KIND such as gpu-h200; auto is cpu, "
+            "endpoint, and gpu where there are GPUs (default: %(default)s)",
         )
         parser.add_argument(
             "--gpus",
@@ -70,18 +73,21 @@ def plan_slots(hardware: str, gpus: str, slots: int) -> list[list[Slot]]:
     """Cut this machine into slots, in groups that share a process.
 
     Args:
-        hardware: Classes to serve, separated by commas.
+        hardware: Classes to serve, separated by commas, or `auto`.
         gpus: Devices, separated by commas, or `all`; none hides all of them from runtimes.
         slots: 0 takes the default.
 
     Raises:
         BadParameter: It cannot be cut in this way.
     """
-    classes = parse_classes(hardware)
+    automatic = hardware == AUTO
+    classes = (CPU, ENDPOINT) if automatic else parse_classes(hardware)
     named = tuple(filter(None, (part.strip() for part in gpus.split(","))))
-    if gpus == "all":
-        named = visible_gpus() if any(map(is_gpu, classes)) else ()
+    if gpus == ALL:
+        named = visible_gpus() if automatic or any(map(is_gpu, classes)) else ()
     elif not named:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if automatic and named:
+        classes = (GPU, *classes)
     endpoints = tuning().endpoint_slots
     return share_out(classes, named, slots=slots or None, endpoints=endpoints)
