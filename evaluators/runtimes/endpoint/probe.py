@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -27,10 +27,12 @@ _LABELS_NEED = 5
 _NOT_FOUND = 404
 _REFUSED = "refused:"
 _WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
-_WORDS = (
-    ("amber", "birch", "cobalt", "dune", "ember", "fern"),
-    ("violin", "harbor", "pepper", "candle", "meadow", "anchor"),
+_QUESTIONS = (
+    "Say after me: amber birch cobalt dune ember fern",
+    "Say after me: one violin, two harbors, three candles",
 )
+_PROOF = 3
+"""Words that either half of a proof has at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +185,20 @@ class Probe:
         return bool(found)
 
     async def _prefix(self, abilities: Abilities, notes: dict[str, str]) -> PrefixStyle | None:
-        """Find how a given beginning is continued; only going on in the right place proves it."""
+        """Find how a given beginning is continued.
+
+        A greedy answer is cut in two, and the first half given: only who goes on with the second
+        half has continued it, whatever the model can do.
+        """
         if not abilities.chat:
             return None
         styles: tuple[PrefixStyle, ...] = ("continue_final_message", "trailing")
         for style in styles:
             proofs = [
-                await _tried("prefix", notes, partial(self._goes_on, abilities, style, words))
-                for words in _WORDS
+                await _tried(
+                    "prefix", notes, partial(self._goes_on, abilities, style, user(question))
+                )
+                for question in _QUESTIONS
             ]
             if all(proofs):
                 notes.pop("prefix", None)
@@ -198,16 +206,20 @@ class Probe:
         return None
 
     async def _goes_on(
-        self, abilities: Abilities, style: PrefixStyle, words: Sequence[str]
+        self, abilities: Abilities, style: PrefixStyle, question: Message
     ) -> bool | None:
-        chat = (user(f"Say after me: {' '.join(words)}"), assistant(" ".join(words[:3])))
+        def words(answer: Answer) -> list[str]:
+            return wire.read_completion(answer, seconds=0).text.split()
 
-        def read(answer: Answer) -> bool | None:
-            text = wire.read_completion(answer, seconds=0).text
-            return True if text.lower().split()[:1] == [words[3]] else None
-
-        fields = continuation_fields(style)
-        return await self._ask(abilities, fields, read=read, messages=chat)
+        greedy = {} if "temperature" in abilities.omitted else {"temperature": 0.0}
+        whole = await self._ask(abilities, greedy, read=words, messages=(question,))
+        half = len(whole) // 2
+        begun = (question, assistant(" ".join(whole[:half])))
+        fields = {**greedy, **continuation_fields(style)}
+        rest = await self._ask(abilities, fields, read=words, messages=begun)
+        # The last word may be cut short by the limit; a text that repeats itself proves nothing.
+        same = half >= _PROOF and rest[: _PROOF - 1] == whole[half:][: _PROOF - 1]
+        return True if same and whole[: _PROOF - 1] != whole[half:][: _PROOF - 1] else None
 
     async def _echo(self, abilities: Abilities, notes: dict[str, str]) -> Literal[0, 1] | None:
         if abilities.chat:

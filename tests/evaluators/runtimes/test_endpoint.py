@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from evaluators.engine import call_key
 from evaluators.errors import BadModel, CallRefused, RedraftError, RuntimeUnavailable
 from evaluators.model import (
+    CAPABILITIES,
     ChatRequest,
     LikelihoodRequest,
     Message,
@@ -33,6 +35,7 @@ from evaluators.runtimes import (
     preflight,
     runtime_kind,
 )
+from evaluators.runtimes.endpoint.options import EndpointOptions
 from evaluators.testing.stub_faults import FaultOptions
 from evaluators.testing.stub_server import StubOptions, StubServer, serve
 
@@ -115,6 +118,31 @@ class TestArguments:
         assert KEY not in str(caught.value)
 
 
+class TestDocument:
+    TEXT = (Path(__file__).resolve().parents[3] / "docs" / "endpoints.md").read_text()
+
+    def rows(self, heading: str) -> list[list[str]]:
+        section = self.TEXT.split(f"## {heading}\n")[1].split("\n## ")[0]
+        lines = [line.strip("|").split("|") for line in section.splitlines() if line[:1] == "|"]
+        return [[cell.strip() for cell in line] for line in lines[2:]]
+
+    def test_lists_every_argument_with_its_default(self):
+        told = {name.strip("`"): default.strip("`") for name, default, _ in self.rows("Arguments")}
+        fields = EndpointOptions.model_fields
+        assert list(told) == list(fields)
+        for name, field in fields.items():
+            if isinstance(field.default, str | int | float):
+                assert type(field.default)(told[name]) == field.default, name
+
+    def test_lists_every_capability(self):
+        told = {
+            name.strip("` ")
+            for cell, _ in self.rows("What is found out at the start")
+            for name in cell.split(",")
+        }
+        assert told == set(CAPABILITIES) - {"full_vocab_stats"}
+
+
 class TestProbe:
     async def test_finds_what_a_full_endpoint_can_do(self):
         async with opened() as (model, _):
@@ -155,6 +183,13 @@ class TestProbe:
             assert model.capabilities == {"chat"}
             told = "the endpoint takes the request and does something else"
             assert {model.info.notes[name] for name in ("token_logprobs", "n", "prefix")} == {told}
+
+    async def test_a_prefix_may_do_without_parameters(self):
+        refuses = frozenset({"continue_final_message"})
+        async with opened(StubOptions(refuses=refuses)) as (model, _):
+            assert "prefix" in model.capabilities
+            chat = [user("say after me: red green blue"), assistant("red green")]
+            assert (await model.complete(ask(*chat))).text == " blue"
 
     async def test_few_alternatives_do_not_tell_labels(self):
         async with opened(StubOptions(top_logprobs=1)) as (model, _):
