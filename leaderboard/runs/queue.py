@@ -12,6 +12,7 @@ from leaderboard.runs.access import Visitor, visible_runs
 from leaderboard.runs.models import Run, Shard, State, Worker
 from leaderboard.runs.models.work import OWNED, TERMINAL
 from leaderboard.runs.progress import Progress, tallied
+from leaderboard.runs.services.clock import database_now
 from leaderboard.runs.tuning import tuning
 
 OLDEST = 50
@@ -41,13 +42,15 @@ class QueueStatus:
     open_runs: int
     unprotected: list[str]
     """Workers that run models without a sandbox."""
+    blocked: list[Worker]
+    """Workers that take no work, each with its `problem`."""
     max_wait_seconds: float | None
     """How long the longest waiting shard has waited."""
 
 
 def queue_status(user: Visitor) -> QueueStatus:
     """Read the state of the queue as a visitor may see it."""
-    now = timezone.now()
+    now = database_now()  # leases and last signs of life are by the database's clock
     silent = now - timedelta(seconds=2 * tuning().lease_seconds)
     seen = Worker.objects.filter(last_seen__gte=now - timedelta(days=1))[:100]
     workers = [(w, w.last_seen >= silent and w.state != "stopped") for w in seen]
@@ -69,6 +72,7 @@ def queue_status(user: Visitor) -> QueueStatus:
         oldest=[_open_run(run) for run in oldest],
         open_runs=open_runs.count(),
         unprotected=[w.id for w, alive in workers if alive and w.isolation not in SANDBOXES],
+        blocked=[w for w, alive in workers if alive and w.problem],
         max_wait_seconds=(now - waiting).total_seconds() if waiting else None,
     )
 

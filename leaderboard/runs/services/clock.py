@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.db import connection
 from django.db.models import DateTimeField, Func
 
 
@@ -11,3 +14,11 @@ class ClockTimestamp(Func):
     function = "clock_timestamp"
     template = "%(function)s()"
     output_field = DateTimeField()
+
+
+def database_now() -> datetime:
+    """Return the time now, as the database has it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        found: datetime = cursor.fetchone()[0]
+    return found
