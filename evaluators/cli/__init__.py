@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "evaluators.cli.export:export",
     "grade": "evaluators.cli.grade:grade",
     "import": "evaluators.cli.export:import_results",
+    "judge": "evaluators.cli.judge:judge",
     "list": "evaluators.cli.listing:list_installed",
     "new": "evaluators.cli.new:new",
     "run": "evaluators.cli.run:run",

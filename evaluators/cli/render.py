@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -37,6 +37,19 @@ def decomposition_table(title: str, found: Decomposition) -> Table:
         estimate = found.estimates[name]
         if estimate.value is not None or found.cells is not None:
             table.add_row(get(name).title, *_cells(name, estimate))
+    return table
+
+
+def figures_table(
+    title: str, figures: Mapping[str, Estimate], *, title_of: Callable[[str], str]
+) -> Table:
+    """Return a table with value, interval, counts and method of named estimates."""
+    table = _table(title, "", "value", "95 % interval", "of", "interval by")
+    for name, e in figures.items():
+        counted = e.numerator is not None and e.denominator is not None
+        of = f"{e.numerator:g}/{e.denominator:g}" if counted else f"{e.n}/{e.n_total}"
+        value, why = _value(e), e.method if e.has_interval else e.reason
+        table.add_row(title_of(name), value, _interval(e), of, why)
     return table
 
 

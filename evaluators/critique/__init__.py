@@ -1,5 +1,14 @@
-"""Shared protocols of critique: how a model's verdict on an answer is read."""
+"""Shared protocols of critique: how verdicts are read, and what unreadable ones count as."""
 
+from evaluators.critique.policies import LOCATIONS, PAIR_POLICIES, POLICIES, PairPolicy, Policy
 from evaluators.critique.verdicts import Judged, parse_verdict
 
-__all__ = ["Judged", "parse_verdict"]
+__all__ = [
+    "LOCATIONS",
+    "PAIR_POLICIES",
+    "POLICIES",
+    "Judged",
+    "PairPolicy",
+    "Policy",
+    "parse_verdict",
+]

@@ -31,6 +31,7 @@ class Line(BaseModel):
     parsed: list[bool] | None = None
     truncated: list[bool] | None = None
     changed: list[bool] | None = None
+    abstained: list[bool] | None = None
     calls: Count | None = None
     tokens_in: Count | None = None
     tokens_out: Count | None = None
@@ -45,7 +46,7 @@ class Line(BaseModel):
                 msg = f"unknown key {key!r}; did you mean {near[0]!r}?"
                 raise ValueError(msg)
         answers = len(self.correct or ())
-        for name in ("parsed", "truncated", "changed"):
+        for name in ("parsed", "truncated", "changed", "abstained"):
             states = getattr(self, name)
             if states is not None and len(states) != answers:
                 msg = f"{name} has {len(states)} entries for {answers} answers"
@@ -66,6 +67,7 @@ class Line(BaseModel):
             parsed=tuple(self.parsed or ()),
             truncated=tuple(self.truncated or ()),
             changed=tuple(self.changed or ()),
+            abstained=tuple(self.abstained or ()),
             calls=self.calls,
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
@@ -99,7 +101,7 @@ def to_line(trajectory: Trajectory) -> str:
     """Return the line that `read_transcripts` reads back as the same trajectory."""
     correct = list(trajectory.correct) if trajectory.scored else None
     line: dict[str, object] = {"id": trajectory.id, "correct": correct}
-    states = ("parsed", "truncated", "changed") if trajectory.scored else ()
+    states = ("parsed", "truncated", "changed", "abstained") if trajectory.scored else ()
     for name in ("task", "cluster", "replicate", *states):
         if value := getattr(trajectory, name):
             line[name] = value

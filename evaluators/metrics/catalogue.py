@@ -74,6 +74,20 @@ def truncated_at(turn: int) -> Metric:
     )
 
 
+def abstain_at(turn: int) -> Metric:
+    """Return the share of abstentions at a turn, counted from 1."""
+    definition = f"Share of samples whose answer {turn} declines to answer: abstained / n."
+    compute = m.recorded_at("abstained", turn - 1, counting=True)
+    return _metric(
+        f"abstain@{turn}",
+        f"Abstained {turn}",
+        definition,
+        compute,
+        direction="none",
+        group="quality",
+    )
+
+
 AT_A_TURN = {
     "acc": acc_at,
     "delta": delta_at,
@@ -81,6 +95,7 @@ AT_A_TURN = {
     "CS": cs_at,
     "parse_fail": parse_fail_at,
     "truncated": truncated_at,
+    "abstain": abstain_at,
 }
 """Metrics that exist for every turn, as `name@turn`."""
 
@@ -248,6 +263,15 @@ quality: tuple[Metric, ...] = (
         "Share of samples whose last answer hit its token limit: truncated / n.",
         m.recorded_at("truncated", m.LAST, counting=True),
         **_QUALITY,
+    ),
+    abstain_at(1),
+    _metric(
+        "abstain@last",
+        "Abstained last",
+        "Share of samples whose last answer declines to answer: abstained / n.",
+        m.recorded_at("abstained", m.LAST, counting=True),
+        direction="none",
+        group="quality",
     ),
     _metric(
         "unscored",

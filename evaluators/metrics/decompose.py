@@ -14,6 +14,7 @@ from evaluators.metrics.estimators import flips
 from evaluators.metrics.intervals import Cells, McNemar, clustered_se, mcnemar, student_p
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.trajectory import Graded, Trajectory
+from evaluators.metrics.verification import verification
 from evaluators.model import Json
 
 SMALL_DENOMINATOR = 30
@@ -101,7 +102,8 @@ def decompose(
     if len(tasks) > 1:
         msg = f"trajectories of several tasks: {', '.join(tasks)}"
         raise ValueError(msg)
-    estimates = {metric.name: metric.compute(graded) for metric in _bundled(graded.turns)}
+    bundled = [*_bundled(graded.turns), *(verification if _judged(graded) else ())]
+    estimates = {metric.name: metric.compute(graded) for metric in bundled}
     estimates |= {metric.name: _contained(metric, graded) for metric in metrics}
     cells, steps = _cells(graded)
     if cells:
@@ -124,6 +126,11 @@ def decompose(
 def _bundled(turns: int) -> list[Metric]:
     every_turn = [make(t) for make in AT_A_TURN.values() for t in range(2, turns + 1)]
     return [*decomposition, *cost, *quality, *every_turn]
+
+
+def _judged(graded: Graded) -> bool:
+    """Tell whether anything was said about any answer: figures of verdicts need some."""
+    return any(trajectory.judgements for trajectory in graded)
 
 
 def _contained(metric: Metric, graded: Graded) -> Estimate:
@@ -239,7 +246,11 @@ def macro(
     Counts are not averaged.
     """
     tasks = decompositions.values() if isinstance(decompositions, Mapping) else decompositions
-    by_task = {decomposition.task: decomposition.estimates for decomposition in tasks}
+    return macro_of({decomposition.task: decomposition.estimates for decomposition in tasks})
+
+
+def macro_of(by_task: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """Average named estimates over tasks, as `macro` does."""
     found = dict.fromkeys(name for estimates in by_task.values() for name in estimates)
     return {name: _macro(name, by_task) for name in found if not re.fullmatch(r"n_[ci]{2}", name)}
 

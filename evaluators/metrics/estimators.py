@@ -114,6 +114,13 @@ def mean(
     return replace(base, low=middle - half, high=middle + half, se=se, method="clustered t")
 
 
+def within(estimate: Estimate, least: float, most: float) -> Estimate:
+    """Cut an interval to what values can be."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return replace(estimate, low=max(least, estimate.low), high=min(most, estimate.high))
+
+
 def difference(
     left: Floats, right: Floats, clusters: Sequence[object] | Codes, *, n_total: int
 ) -> Estimate:

@@ -78,7 +78,9 @@ def accuracy_at(turn: int) -> Compute:
     return _over_scored(body)
 
 
-def recorded_at(state: Literal["parsed", "truncated"], turn: int, *, counting: bool) -> Compute:
+def recorded_at(
+    state: Literal["parsed", "truncated", "abstained"], turn: int, *, counting: bool
+) -> Compute:
     """Share of samples whose recorded state at a turn is `counting`."""
 
     def body(graded: Graded) -> Estimate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from evaluators.metrics.judgement import Judgement
 from evaluators.model import SampleResult
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Trajectory:
     """Generated tokens that the first answer alone needed."""
     scored: bool = True
     """False: counted in n_total, never in n."""
+    abstained: tuple[bool, ...] = ()
+    """Whether the model declined to answer at each state; empty when not recorded."""
+    judgements: tuple[Judgement, ...] = ()
+    """What was said about answers on the way, beside the truth."""
     odds: tuple[float, float, float] | None = None
     """By label probabilities: P(right at first), P(right again | right), P(right then | wrong)."""
 
@@ -70,6 +75,8 @@ class Trajectory:
             tokens_computed=result.tokens_computed,
             tokens_first=_tokens_of_first_answer(result),
             scored=result.status == "ok" and bool(answers),
+            abstained=_abstained(result),
+            judgements=_judgements(result),
             odds=_odds(result),
         )
 
@@ -87,6 +94,23 @@ def _tokens_of_first_answer(result: SampleResult) -> int | None:
             todo.extend(nodes[idx].parents)
     usages = (nodes[idx].usage for idx in seen)
     return sum(usage.completion_tokens for usage in usages if usage)
+
+
+def _judgements(result: SampleResult) -> tuple[Judgement, ...]:
+    """Put every verdict beside the grade of the answer it is about."""
+    return tuple(
+        Judgement(result.answers[v.answer].grade.correct, v.value, v.score)
+        for v in result.verdicts
+        if 0 <= v.answer < len(result.answers)
+    )
+
+
+def _abstained(result: SampleResult) -> tuple[bool, ...]:
+    """Return what the evaluator recorded as `abstained`: true or false for every answer."""
+    states = result.facts.get("abstained")
+    if not isinstance(states, list | tuple) or len(states) != len(result.answers):
+        return ()
+    return tuple(state is True for state in states)
 
 
 def _odds(result: SampleResult) -> tuple[float, float, float] | None:
@@ -110,7 +134,7 @@ def _odds(result: SampleResult) -> tuple[float, float, float] | None:
     return odds.first, odds.kept, odds.fixed
 
 
-States = Literal["correct", "parsed", "truncated", "changed"]
+States = Literal["correct", "parsed", "truncated", "changed", "abstained"]
 Costs = Literal["calls", "tokens_in", "tokens_out", "tokens_computed", "tokens_first"]
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.metrics import calibration, potential, sampling
@@ -114,12 +114,14 @@ def test_guessing_again(case: dict[str, Any]) -> None:
 
 
 class TestSampling:
+    @settings(deadline=None)
     @given(st.integers(1, 30), st.data())
     def test_pass_at_k_is_the_hypergeometric_chance(self, n: int, data: st.DataObject) -> None:
         c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
         expected = 1 - math.comb(n - c, k) / math.comb(n, k)
         assert sampling.pass_at_k(n, c, k) == pytest.approx(expected, abs=1e-12)
 
+    @settings(deadline=None)
     @given(st.lists(st.booleans(), min_size=1, max_size=12), st.data())
     def test_equal_scores_make_best_of_k_the_mean(
         self, right: list[bool], data: st.DataObject
@@ -164,6 +166,7 @@ class TestCalibration:
         )
         assert found == pytest.approx((0.7 + 0.3) / 4)
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=25))
     def test_auroc_counts_pairs(self, rows: list[tuple[int, bool]]) -> None:
         scores, right = [float(s) for s, _ in rows], [y for _, y in rows]

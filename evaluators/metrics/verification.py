@@ -1,0 +1,291 @@
+"""How good verdicts on answers are: accuracy, recall of errors, confusion rates, location."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from evaluators.metrics.calibration import auroc
+from evaluators.metrics.estimate import Estimate, null
+from evaluators.metrics.estimators import bootstrapped, cluster_totals, mean, proportion, within
+from evaluators.metrics.intervals import Z
+from evaluators.metrics.judgement import NO_MISTAKE, Judgement
+from evaluators.metrics.metric import Metric
+from evaluators.metrics.trajectory import Graded, Trajectory, codes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+Unread = Literal["error", "correct", "wrong", "left_out"]
+"""What a verdict that is missing or unsure counts as: as a mistake, whatever the truth; as saying
+`correct` or `wrong`; or not at all."""
+
+NO_VERDICT = "no verdict was given"
+NO_SCORE = "no score was given"
+NO_LOCATION = "no gold location was given"
+
+
+class Verdicts:
+    """Judgements as arrays, with missing verdicts settled."""
+
+    def __init__(
+        self,
+        judgements: Sequence[Judgement],
+        *,
+        clusters: Iterable[Hashable] | None = None,
+        unread: Unread = "error",
+        n_total: int | None = None,
+    ) -> None:
+        """Take judgements in any order.
+
+        Args:
+            judgements: Verdicts beside the truth.
+            clusters: What each belongs to; by default every judgement stands alone.
+            unread: What a verdict that is missing or unsure counts as.
+            n_total: Judgements that were asked for, if more.
+        """
+        self.all = tuple(judgements)
+        self._clusters = tuple(range(len(self.all)) if clusters is None else clusters)
+        self._unread = unread
+        self.n_total = n_total or len(self.all)
+
+    @cached_property
+    def clusters(self) -> NDArray[np.intp]:
+        """Cluster number of every judgement."""
+        return codes(self._clusters)
+
+    def where(self, holds: Callable[[Judgement], bool]) -> Bools:
+        """Return for which judgements something holds."""
+        import numpy as np
+
+        return np.array([holds(judgement) for judgement in self.all], dtype=bool)
+
+    @cached_property
+    def right(self) -> Bools:
+        """Which answers are right."""
+        return self.where(lambda j: j.correct)
+
+    @cached_property
+    def counted(self) -> Bools:
+        """Which judgements count at all."""
+        return self.where(lambda j: self._unread != "left_out" or j.verdict in {"correct", "wrong"})
+
+    @cached_property
+    def approved(self) -> Bools:
+        """Which answers count as called right."""
+
+        def approves(j: Judgement) -> bool:
+            if j.verdict in {"correct", "wrong"}:
+                return j.verdict == "correct"
+            return not j.correct if self._unread == "error" else self._unread == "correct"
+
+        return self.where(approves)
+
+    def share(self, hits: Bools, base: Bools, empty: str) -> Estimate:
+        """Estimate the share of some judgements among others."""
+        if not self.all:
+            return null(NO_VERDICT, n_total=self.n_total)
+        return proportion(hits, base, self.clusters, n_total=self.n_total, empty=empty)
+
+
+Figure = Callable[[Verdicts], Estimate]
+
+
+def _rate(
+    hits: Callable[[Verdicts], Bools], base: Callable[[Verdicts], Bools], empty: str
+) -> Figure:
+    return lambda v: v.share(hits(v) & v.counted, base(v) & v.counted, empty)
+
+
+def _f1_wrong(v: Verdicts) -> Estimate:
+    """F1 of the class "the answer is wrong", as in CriticBench (2402.14809)."""
+    both, said, are = (mask & v.counted for mask in (~v.right & ~v.approved, ~v.approved, ~v.right))
+    n, above = len(v.all), 2 * int(both.sum())
+    below = int(said.sum()) + int(are.sum())
+    if not below:
+        return null("no answer is wrong or was called wrong", n=n, n_total=v.n_total, denominator=0)
+    base = Estimate(above / below, n=n, n_total=v.n_total, numerator=above, denominator=below)
+    totals = cluster_totals(v.clusters, both, said, are)
+    return bootstrapped(base, totals, lambda sums: 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2]))
+
+
+def _located(of: Callable[[Judgement], bool], empty: str) -> Figure:
+    def figure(v: Verdicts) -> Estimate:
+        base = v.where(lambda j: j.gold_location is not None and of(j))
+        return v.share(v.where(lambda j: j.location == j.gold_location) & base, base, empty)
+
+    return figure
+
+
+_location_erring = _located(lambda j: j.gold_location != NO_MISTAKE, "no answer has a mistake")
+_location_sound = _located(lambda j: j.gold_location == NO_MISTAKE, "no answer is without mistake")
+
+
+def _location_f1(v: Verdicts) -> Estimate:
+    """F1 of the two accuracies, as in ProcessBench (2412.06559); 0 where both are 0."""
+    import numpy as np
+
+    known = v.where(lambda j: j.gold_location is not None)
+    erring = v.where(lambda j: j.gold_location not in {None, NO_MISTAKE})
+    sound, hit = known & ~erring, known & v.where(lambda j: j.location == j.gold_location)
+    if not erring.any() or not sound.any():
+        reason = NO_LOCATION if not known.any() else "mistakes are in all answers or in none"
+        return null(reason, n=int(known.sum()), n_total=v.n_total, denominator=0)
+    totals = cluster_totals(v.clusters, hit & erring, erring, hit & sound, sound)
+
+    def f1(sums: Floats) -> Floats:
+        one, other = sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]
+        both = one + other
+        return np.where(both > 0, 2 * one * other / np.where(both > 0, both, 1), both)
+
+    value = float(f1(totals.sum(axis=0, keepdims=True))[0])
+    return bootstrapped(Estimate(value, n=int(known.sum()), n_total=v.n_total), totals, f1)
+
+
+def _auroc(v: Verdicts) -> Estimate:
+    """AUROC of the scores, with the standard error of Hanley and McNeil (1982)."""
+    scored = [j for j in v.all if j.score is not None]
+    area = auroc([j.score or 0.0 for j in scored], [j.correct for j in scored])
+    if area is None:
+        reason = "answers are all right or all wrong" if scored else NO_SCORE
+        return null(reason, n=len(scored), n_total=v.n_total)
+    base = Estimate(area, n=len(scored), n_total=v.n_total)
+    if len(set(v.clusters.tolist())) < len(v.all):
+        return replace(base, reason="judgements of one cluster are not independent")
+    if area in {0, 1}:
+        return replace(base, reason="the scores separate right from wrong without exception")
+    hits = sum(j.correct for j in scored)
+    one, two = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (hits - 1) * (one - area**2)
+    variance += (len(scored) - hits - 1) * (two - area**2)
+    se = math.sqrt(max(0.0, variance / (hits * (len(scored) - hits))))
+    low, high = max(0.0, area - Z * se), min(1.0, area + Z * se)
+    return replace(base, low=low, high=high, se=se, method="hanley-mcneil")
+
+
+def _brier(v: Verdicts) -> Estimate:
+    import numpy as np
+
+    known = v.where(lambda j: j.score is not None)
+    scores = np.array([0.0 if j.score is None else j.score for j in v.all], dtype=float)
+    if not known.any():
+        return null(NO_SCORE, n_total=v.n_total)
+    if ((scores < 0) | (scores > 1)).any():
+        return null("scores are no probabilities", n=int(known.sum()), n_total=v.n_total)
+    squares = (scores - v.right) ** 2
+    return within(mean(squares, known, v.clusters, n_total=v.n_total, missing=NO_SCORE), 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    title: str
+    definition: str
+    figure: Figure
+    direction: Literal["higher", "lower", "none"] = "higher"
+
+
+_FIGURES: Mapping[str, _Told] = {
+    "verdict_acc": _Told(
+        "Verdict acc", "Share of verdicts that are right: (TP + TN) / n.",
+        _rate(lambda v: v.approved == v.right, lambda v: v.counted, NO_VERDICT),
+    ),
+    "error_recall": _Told(
+        "Error recall", "Of the wrong answers, the share called wrong: TN / (TN + FP).",
+        _rate(lambda v: ~v.right & ~v.approved, lambda v: ~v.right, "no answer is wrong"),
+    ),
+    "correct_precision": _Told(
+        "Correct precision", "Of the answers called right, the share that is: TP / (TP + FP).",
+        _rate(lambda v: v.right & v.approved, lambda v: v.approved, "no answer was called right"),
+    ),
+    "verdict_TPR": _Told(
+        "TPR", "Of the right answers, the share called right: TP / (TP + FN).",
+        _rate(lambda v: v.right & v.approved, lambda v: v.right, "no answer is right"),
+    ),
+    "verdict_FPR": _Told(
+        "FPR", "Of the wrong answers, the share called right: FP / (FP + TN).",
+        _rate(lambda v: ~v.right & v.approved, lambda v: ~v.right, "no answer is wrong"), "lower",
+    ),
+    "verdict_TNR": _Told(
+        "TNR", "Of the wrong answers, the share called wrong: TN / (TN + FP).",
+        _rate(lambda v: ~v.right & ~v.approved, lambda v: ~v.right, "no answer is wrong"),
+    ),
+    "verdict_FNR": _Told(
+        "FNR", "Of the right answers, the share called wrong: FN / (FN + TP).",
+        _rate(lambda v: v.right & ~v.approved, lambda v: v.right, "no answer is right"), "lower",
+    ),
+    "verdict_F1_wrong": _Told(
+        "F1 wrong", "F1 of the class \"the answer is wrong\": 2 TN / (2 TN + FN + FP).", _f1_wrong,
+    ),
+    "verdict_unparsed": _Told(
+        "Unparsed verdicts", "Share of verdicts that could not be read: unparsed / n.",
+        lambda v: v.share(v.where(lambda j: j.verdict is None), v.right | True, NO_VERDICT),
+        "lower",
+    ),
+    "verdict_unsure": _Told(
+        "Unsure verdicts", "Share of verdicts that leave it open: unsure / n.",
+        lambda v: v.share(v.where(lambda j: j.verdict == "unsure"), v.right | True, NO_VERDICT),
+        "none",
+    ),
+    "location_acc": _Told(
+        "Location acc", "Share of answers whose first mistake, or none, was named: hits / n.",
+        _located(lambda j: j.gold_location is not None, NO_LOCATION),
+    ),
+    "location_acc_mistake": _Told(
+        "Location acc, mistakes", "Of the answers with a mistake, the share where it was located: "
+        "hits / n.", _location_erring,
+    ),
+    "location_acc_sound": _Told(
+        "Location acc, sound", "Of the answers without a mistake, the share where none was named: "
+        "hits / n.", _location_sound,
+    ),
+    "location_F1": _Told(
+        "Location F1", "Harmonic mean of the two location accuracies, on answers with and without "
+        "a mistake: 2 a b / (a + b).", _location_f1,
+    ),
+    "verdict_AUROC": _Told(
+        "AUROC", "Chance that a right answer is scored above a wrong one, ties half: U / (n1 n0).",
+        _auroc,
+    ),
+    "verdict_Brier": _Told(
+        "Brier", "Mean squared gap between score and truth: mean((score - y)^2).", _brier, "lower",
+    ),
+}  # fmt: skip
+
+
+def verify(verdicts: Verdicts) -> dict[str, Estimate]:
+    """Compute every figure over some verdicts."""
+    return {name: told.figure(verdicts) for name, told in _FIGURES.items()}
+
+
+def _over_trajectories(figure: Figure) -> Callable[[Sequence[Trajectory]], Estimate]:
+    """Compute a figure over the verdicts that evaluators returned with their answers."""
+
+    def compute(trajectories: Sequence[Trajectory]) -> Estimate:
+        found = [(t.question, j) for t in Graded.of(trajectories).scored for j in t.judgements]
+        if not found:
+            return null(NO_VERDICT)
+        return figure(Verdicts([j for _, j in found], clusters=[q for q, _ in found]))
+
+    return compute
+
+
+verification: tuple[Metric, ...] = tuple(
+    Metric(
+        name,
+        told.title,
+        told.definition,
+        direction=told.direction,
+        unit="fraction",
+        group="verification",
+        compute=_over_trajectories(told.figure),
+    )
+    for name, told in _FIGURES.items()
+)
+"""Over the verdicts of a run; a verdict that is missing or unsure counts as a mistake."""
