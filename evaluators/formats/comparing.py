@@ -103,7 +103,7 @@ def _pair(task: str, left: StoredRun, right: StoredRun, *, force: bool) -> Pairi
         comparison=compare(ours.values(), theirs.values()),
         left_alone=decompose(pair[0]),
         right_alone=decompose(pair[1]),
-        costs=_costs(*pair),
+        costs=cost_differences(*pair),
         same_first=_same_first([(a[key], b[key]) for key in both]),
         warnings=(*differing, *_unfair([(a[key], b[key]) for key in both])),
     )
@@ -158,7 +158,10 @@ def _same_first(pairs: Sequence[tuple[SampleResult, SampleResult]]) -> int | Non
     return sum(a == b for a, b in firsts) if firsts else None
 
 
-def _costs(left: Sequence[Trajectory], right: Sequence[Trajectory]) -> dict[str, Estimate]:
+def cost_differences(
+    left: Sequence[Trajectory], right: Sequence[Trajectory]
+) -> dict[str, Estimate]:
+    """Return right minus left per sample, for every cost; both sides hold the same samples."""
     a, b = Graded(left), Graded(right)
     found: dict[str, Estimate] = {}
     for name in COSTS:

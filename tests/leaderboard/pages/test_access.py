@@ -24,6 +24,7 @@ RULES = {
     "board": OPEN,
     "oracle_board": OPEN,
     "about": OPEN,
+    "compare": OPEN,
     "evaluators": OPEN,
     "evaluator": OPEN,
     "suites": OPEN,

@@ -1,0 +1,232 @@
+"""Runs on the same samples side by side: paired differences, and the samples that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.cache import cache
+
+from evaluators.formats.comparing import cost_differences
+from evaluators.metrics import Comparison, Estimate, Trajectory, compare, get, holm
+from evaluators.metrics.trajectory import Graded
+from leaderboard.boards.figures import figure
+from leaderboard.boards.models import TaskEntry
+from leaderboard.core.rendering import Figure
+from leaderboard.runs.models import Run, SampleResult
+
+MOST = 3
+"""Runs on one page; the first is the reference."""
+
+SHOWN = 50
+"""Samples listed per task."""
+
+SHOWS = ("different", "left", "right", "all")
+"""Which samples are listed: last answers that differ, or right on one side only."""
+
+COLUMNS = (
+    "task", "sample_id", "replicate", "cluster", "flip", "calls", "tokens_in", "tokens_out",
+    "tokens_computed", "id", "position",
+)  # fmt: skip
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure of both sides, and the paired difference."""
+
+    title: str
+    definition: str
+    left: Figure
+    right: Figure
+    difference: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One sample in both runs."""
+
+    sample: str
+    replicate: int
+    left: int
+    """Key of its row."""
+    right: int
+    before: str
+    """First and last answer on the left: `cc`, `ci`, `ic` or `ii`."""
+    after: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One task of two runs."""
+
+    task: str
+    n: int
+    only_left: int
+    only_right: int
+    lines: tuple[Line, ...]
+    p: float | None
+    test: str
+    pairs: tuple[Pair, ...]
+    """Every sample that was scored in both, in the task's order."""
+    problem: str = ""
+    """Why the task is not compared."""
+
+    def listed(self, show: str) -> list[Pair]:
+        """Return the samples of a kind, in the task's order."""
+        return [pair for pair in self.pairs if _is(pair, show)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One task as the page shows it."""
+
+    told: Told
+    p_holm: float | None
+    pairs: Sequence[Pair]
+    total: int
+    """Samples of the kind, of which `pairs` are the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """The reference against one other run."""
+
+    left: Run
+    right: Run
+    tasks: list[Shown]
+
+
+def versus(runs: Sequence[Run], show: str) -> list[Versus]:
+    """Compare the first run with each of the others; p-values are corrected for all of them."""
+    left, *others = runs
+    told = {run.pk: _cached(left, run) for run in others}
+    known = [one.p for found in told.values() for one in found if one.p is not None]
+    corrected = iter(holm(known))
+    return [
+        Versus(left, run, [_shown(one, corrected, show) for one in told[run.pk]]) for run in others
+    ]
+
+
+def _shown(told: Told, corrected: Iterator[float], show: str) -> Shown:
+    pairs = told.listed(show)
+    p = None if told.p is None else next(corrected)
+    return Shown(told, p, pairs[:SHOWN], len(pairs))
+
+
+def _cached(left: Run, right: Run) -> list[Told]:
+    """Return the comparison; completed runs never change, so it is made once."""
+    key = f"compare:{left.pk}:{left.manifest_sha256}:{right.pk}:{right.manifest_sha256}"
+    found: list[Told] | None = cache.get(key)
+    if found is None:
+        found = list(_compared(left, right))
+        cache.set(key, found, 3600)
+    return found
+
+
+def _compared(left: Run, right: Run) -> Iterator[Told]:
+    rows = {run.pk: _rows(run) for run in (left, right)}
+    for task in sorted(rows[left.pk].keys() & rows[right.pk].keys()):
+        a, b = rows[left.pk][task], rows[right.pk][task]
+        both = [key for key in a if key in b]
+        counts = (len(both), len(a) - len(both), len(b) - len(both))
+        if problem := _problem(task, left, right, n=len(both)):
+            yield Told(task, *counts, (), None, "", (), problem)
+            continue
+        turns = {run.pk: _turns(run, task) for run in (left, right)}
+        sides = (
+            [_trajectory(a[key], turns[left.pk], imported=left.imported) for key in both],
+            [_trajectory(b[key], turns[right.pk], imported=right.imported) for key in both],
+        )
+        found = compare(*sides)
+        test = found.significance
+        pairs = tuple(_pair(a[key], b[key]) for key in both)
+        yield Told(task, *counts, tuple(_lines(found, *sides)), test.p, test.test, pairs)
+
+
+def _rows(run: Run) -> dict[str, dict[Key, Mapping[str, Any]]]:
+    """Return the scored rows of a run by task and key, in the tasks' order."""
+    scored = SampleResult.objects.filter(run=run, status=SampleResult.Status.OK)
+    found: dict[str, dict[Key, Mapping[str, Any]]] = {}
+    for row in scored.order_by("task", "position", "replicate").values(*COLUMNS):
+        found.setdefault(row["task"], {})[row["sample_id"], row["replicate"]] = row
+    return found
+
+
+def _problem(task: str, left: Run, right: Run, *, n: int) -> str:
+    if not n:
+        return "no sample was scored in both runs"
+    digests = [
+        ((run.manifest or {}).get("tasks", {}).get(task) or {}).get("digest")
+        for run in (left, right)
+    ]
+    if all(digests) and digests[0] != digests[1]:
+        return "it is not the same task in both runs: questions, settings or grading differ"
+    return ""
+
+
+def _turns(run: Run, task: str) -> int:
+    """Return how many answers the longest trajectory has."""
+    stored = TaskEntry.objects.filter(entry__run=run, task=task).first()
+    turns = stored.decomposition.get("turns", 1) if stored else 2
+    return int(turns)
+
+
+def _trajectory(row: Mapping[str, Any], turns: int, *, imported: str) -> Trajectory:
+    """Return what is compared of a row: its first answer and its last."""
+    first, last = (letter == "c" for letter in row["flip"])
+    unknown = imported and not row["calls"]
+    return Trajectory(
+        id=row["sample_id"],
+        correct=(first, last) if turns > 1 else (first,),
+        task=row["task"],
+        cluster=row["cluster"],
+        replicate=row["replicate"],
+        calls=None if unknown else row["calls"],
+        tokens_in=None if unknown else row["tokens_in"],
+        tokens_out=None if unknown else row["tokens_out"],
+        tokens_computed=None if unknown else row["tokens_computed"],
+    )
+
+
+def _pair(left: Mapping[str, Any], right: Mapping[str, Any]) -> Pair:
+    return Pair(
+        left["sample_id"], left["replicate"], left["id"], right["id"],
+        left["flip"], right["flip"], left["position"],
+    )  # fmt: skip
+
+
+def _is(pair: Pair, show: str) -> bool:
+    left, right = pair.before[1] == "c", pair.after[1] == "c"
+    match show:
+        case "different":
+            return left != right
+        case "left":
+            return left and not right
+        case "right":
+            return right and not left
+    return True
+
+
+def _lines(
+    found: Comparison, left: Sequence[Trajectory], right: Sequence[Trajectory]
+) -> Iterator[Line]:
+    a, b = Graded(left), Graded(right)
+    for name, difference in {**found.differences, **cost_differences(left, right)}.items():
+        metric = get(name)
+        yield Line(
+            metric.title,
+            metric.definition,
+            figure(metric.compute(a), name),
+            figure(metric.compute(b), name),
+            _difference(difference, name),
+        )
+
+
+def _difference(estimate: Estimate, name: str) -> Figure:
+    """Return a difference of shares in points, whatever the metric; others in their unit."""
+    share = name in {"acc@1", "acc@last", "delta", "CL", "CS"}
+    return figure(estimate, "delta" if share else name)
