@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 
@@ -36,10 +37,17 @@ def conceal(secret: str) -> None:
         del _concealed[next(iter(_concealed))]
 
 
+def without_concealed(text: str) -> str:
+    """Return the text without the secrets that this process has been told of."""
+    for secret in list(_concealed):
+        for spelled in (secret, html.escape(secret)):
+            text = text.replace(spelled, MASK)
+    return text
+
+
 def redact(text: str) -> str:
     """Return the text with passwords, keys and tokens replaced."""
-    for secret in list(_concealed):
-        text = text.replace(secret, MASK)
+    text = without_concealed(text)
     for pattern in _SECRETS:
         text = pattern.sub(_mask, text)
     return text

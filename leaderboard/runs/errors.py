@@ -106,6 +106,10 @@ def _message_id(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return "run:app:out-of-memory"
         case KeyMissing():
             return "run:user:endpoint-key-missing"
+        case BadModel(data={"denied": True}):
+            return "run:user:endpoint-denied"
+        case BadModel(data={"status": 401 | 403}):
+            return "run:user:endpoint-unauthorised"
         case BadModel() | NotInstalled(data={"kind": "runtime"}):
             return "run:user:model-unusable"
         case BadTask() | NotInstalled(data={"kind": "task"}):

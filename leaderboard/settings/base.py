@@ -98,6 +98,9 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# Reports of crashes never show users' secrets
+DEFAULT_EXCEPTION_REPORTER = "leaderboard.core.reports.Reporter"
+
 # Browser
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

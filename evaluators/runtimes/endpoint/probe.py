@@ -99,7 +99,7 @@ class Probe:
         try:
             return await self._ask(abilities, {}, read=_flowing)
         except Forbidden as error:
-            raise self._bad(str(error.data["reason"])) from error
+            raise self._bad(str(error.data["reason"]), status=error.data["status"]) from error
 
     async def _first_token(self) -> tuple[Abilities, Answer]:
         """Get tokens to flow, whatever the endpoint calls the token limit."""
@@ -116,7 +116,7 @@ class Probe:
                 if isinstance(error, Forbidden):
                     break
         hint = await self._hint() if refusals[-1].data["status"] == _NOT_FOUND else ""
-        raise self._bad(f"{refusals[0].data['reason']}{hint}")
+        raise self._bad(f"{refusals[0].data['reason']}{hint}", status=refusals[0].data["status"])
 
     async def _hint(self) -> str:
         """Say what the endpoint does serve, where it does not know the route or the model."""
@@ -287,8 +287,8 @@ class Probe:
         near = difflib.get_close_matches(self._options.model, names, n=3, cutoff=0.4) or names[:3]
         return f" (it serves {', '.join(near)})"
 
-    def _bad(self, reason: str) -> BadModel:
-        return BadModel(model=self._options.model, reason=reason)
+    def _bad(self, reason: str, **facts: object) -> BadModel:
+        return BadModel(model=self._options.model, reason=reason, **facts)
 
 
 def _flowing(answer: Answer) -> Answer:

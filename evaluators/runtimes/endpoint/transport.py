@@ -94,7 +94,8 @@ class EndpointTransport:
         concurrency: int,
     ) -> None:
         if refusal := policy.refusal(options.base_url):
-            raise BadModel(model=options.model, reason=f"its URL is refused: {refusal}")
+            reason = f"its URL is refused: {refusal}"
+            raise BadModel(model=options.model, reason=reason, denied=True)
         url = URL(options.base_url)
         self._options = options
         self._base = str(url).rstrip("/")
@@ -230,7 +231,7 @@ class EndpointTransport:
         permanent = partial(BadModel, model=self._options.model)
         match error:
             case aiohttp.ClientConnectorError(os_error=AddressDenied() as denied):
-                return permanent(reason=f"its URL is refused: {denied}")
+                return permanent(reason=f"its URL is refused: {denied}", denied=True)
             case aiohttp.ClientConnectorCertificateError(certificate_error=problem):
                 return permanent(reason=f"the certificate of {self._host} is bad: {problem}")
             case RuntimeError():  # aiohttp's way of saying that the session is closed

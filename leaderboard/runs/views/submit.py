@@ -19,6 +19,7 @@ from evaluators.errors import BadModel, BadParameter, BadTask, InputError
 from leaderboard.accounts.models import User
 from leaderboard.catalog.forms import SECRETS, ModelForm
 from leaderboard.catalog.models import LanguageModel
+from leaderboard.core.logs import conceal
 from leaderboard.runs import services
 from leaderboard.runs.forms import EvaluatorChoice, SubmissionForm, evaluator_choices
 from leaderboard.runs.services import Submitted
@@ -32,6 +33,8 @@ def submit(request: HttpRequest) -> HttpResponse:
     """Offer the form; on POST check everything, write it down and go to the submission."""
     user = cast(User, request.user)
     data = request.POST if request.method == "POST" else None
+    for name in SECRETS:
+        conceal(request.POST.get(name, "").strip())
     page = _Page.read(data, user, preset=request.GET.get("evaluator", ""))
     if data is not None and page.complete():
         done = page.submit(user)
