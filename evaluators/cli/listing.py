@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from evaluators.errors import InputError
+
 KINDS = ("evaluators", "metrics", "tasks", "suites", "runtimes", "models")
+
+_AT_ONCE = 4
+"""Evaluators that are imported at a time, each in a process of its own."""
 
 
 @click.command("list")
@@ -45,10 +52,54 @@ def _rows(kind: str, *, everything: bool) -> list[dict[str, Any]]:
                 {"name": name, "title": get(name).title, "definition": get(name).definition}
                 for name in names()
             ]
+        case "runtimes":
+            return [row | _offers(row["name"]) for row in _installed("runtime")]
         case _:
-            from evaluators.registry import installed
+            return _evaluators()
 
-            return [asdict(entry) for entry in installed(kind.removesuffix("s"))]
+
+def _installed(kind: str) -> list[dict[str, Any]]:
+    from evaluators.registry import installed
+
+    return [asdict(entry) for entry in installed(kind)]
+
+
+def _evaluators() -> list[dict[str, Any]]:
+    """Return evaluators with what they need; each is imported in a process of its own."""
+    from evaluators.registry import inspect_evaluator
+
+    rows = {row["name"]: row for row in _installed("evaluator")}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        cards = list(pool.map(inspect_evaluator, rows))
+    return [
+        row | {
+            "requires": f"cannot be used: {card.problem}"
+            if card.problem
+            else _in_order(card.requires),
+            "modes": list(card.modes),
+        }
+        for row, card in zip(rows.values(), cards, strict=True)
+    ]  # fmt: skip
+
+
+def _offers(name: str) -> dict[str, Any]:
+    """Return the most that a runtime can do; what a model can do is tried when it starts."""
+    from evaluators.runtimes import ModelSpec
+    from evaluators.runtimes.kinds import runtime_kind
+
+    try:
+        offered = runtime_kind(name).offers(ModelSpec(name, name))
+    except InputError as error:
+        return {"offers": f"cannot be used: {error}"}
+    return {"offers": "what the model turns out to do" if offered is None else _in_order(offered)}
+
+
+def _in_order(capabilities: Iterable[str]) -> list[str]:
+    """Return capabilities in the one order in which they are always named."""
+    from evaluators.model import CAPABILITIES
+
+    found = frozenset(capabilities)
+    return [name for name in CAPABILITIES if name in found]
 
 
 def _plain(entry: Any) -> dict[str, Any]:
@@ -70,9 +121,15 @@ def _print_table(kind: str, rows: list[dict[str, Any]]) -> None:
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
     console.print(table)
 
 
+def _cell(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _nested(value: object) -> bool:
-    return isinstance(value, list | dict)
+    """Tell what no cell can show: a list of texts can be shown."""
+    listed = value if isinstance(value, list) else []
+    return isinstance(value, dict) or not all(isinstance(item, str) for item in listed)

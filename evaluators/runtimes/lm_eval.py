@@ -182,8 +182,10 @@ def _is_remote(spec: ModelSpec) -> bool:
     return spec.model not in _FILES and any(part in spec.model for part in _REMOTE)
 
 
-_OFFERS = frozenset({"chat", "prefix", "echo", "label_likelihood"})
-"""Most that lm-eval's model classes can do: what they generate comes without log-probabilities."""
+_OFFERS = frozenset(
+    {"chat", "prefix", "token_logprobs", "top_logprobs", "label_likelihood", "echo"}
+)
+"""Most that lm-eval's model classes can do: Hugging Face models all of it, others less."""
 
 runtime = RuntimeKind(
     name="lm-eval",

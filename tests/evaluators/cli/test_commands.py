@@ -25,6 +25,25 @@ class TestList:
         )
         assert rows["reask"]["distribution"] == "redraft-self-correction"
 
+    def test_says_what_evaluators_need_and_runtimes_can_do(self, capsys) -> None:
+        assert command("list", "--json") == 0
+        needs = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+        assert command("list", "runtimes", "--json") == 0
+        offers = {row["name"]: row["offers"] for row in json.loads(capsys.readouterr().out)}
+        assert needs["choice_likelihood"]["requires"] == ["echo"]
+        assert needs["choice_likelihood"]["modes"] == ["likelihood"]
+        assert needs["reask_logits"]["requires"] == ["chat", "label_likelihood"]
+        assert offers["lm-eval"] == offers["echo"] == [
+            "chat", "prefix", "token_logprobs", "top_logprobs", "label_likelihood", "echo",
+        ]  # fmt: skip
+        assert offers["vllm"] == "what the model turns out to do"
+
+    def test_says_how_tasks_can_be_put(self, capsys) -> None:
+        assert command("list", "tasks", "--json") == 0
+        modes = {row["name"]: row["modes"] for row in json.loads(capsys.readouterr().out)}
+        assert modes["rg_gcd"] == ["generate_until"]
+        assert modes["rgmc_syllogism"] == ["generative", "likelihood"]
+
     @pytest.mark.parametrize("kind", ["tasks", "suites", "runtimes", "metrics", "models"])
     def test_lists_every_kind(self, kind: str, capsys) -> None:
         assert command("list", kind, "--json") == 0
