@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -170,8 +170,14 @@ async def open_runtime(
     kind = runtime_kind(spec.runtime)
     await asyncio.to_thread(kind.check, spec)
     if kind.connect is not None:
-        allowed = policy or EgressPolicy.guarded()
-        async with kind.connect(spec, secret, allowed) as connection:
+        connecting = kind.connect(spec, secret, policy or EgressPolicy.guarded())
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(start_timeout):
+                    connection = await stack.enter_async_context(connecting)
+            except TimeoutError as error:
+                reason = f"the endpoint was not ready after {start_timeout:g} s"
+                raise RuntimeUnavailable(reason=reason) from error
             yield _running(spec, connection, isolation="none", identity=kind.identity(spec))
         return
     folder = _private_folder(socket_dir)

@@ -134,7 +134,7 @@ class Host:
                 await self._running.result().complete(CANARY)
         except CallRefused:
             return True
-        except (RuntimeUnavailable, TimeoutError):
+        except (InputError, RuntimeUnavailable, TimeoutError):
             return False
         return True
 

@@ -16,7 +16,7 @@ from yarl import URL
 
 from evaluators.errors import BadModel, CallRefused, ContextTooLong, RuntimeUnavailable
 from evaluators.model import ChatRequest, LikelihoodRequest, Sampling, user
-from evaluators.runtimes import EgressPolicy, ModelSpec, RunningModel, open_runtime
+from evaluators.runtimes import EgressPolicy, ModelSpec, RunningModel, canary, open_runtime
 from evaluators.runtimes.endpoint.guard import AddressDenied
 from evaluators.runtimes.endpoint.options import read_options
 from evaluators.runtimes.endpoint.transport import EndpointTransport
@@ -240,6 +240,16 @@ class TestProbe:
         async with model_on(answer) as model:
             with pytest.raises(CallRefused, match="used up before the answer began"):
                 await model.complete(ChatRequest((user("hello"),), Sampling()))
+            assert await canary(model) < 2
+
+    async def test_refuses_to_wait_for_a_start_without_end(self):
+        async with serve(StubOptions(silent_after=0)) as stub:
+            opening = open_runtime(
+                spec_of(stub.url), policy=EgressPolicy.trusting(), start_timeout=0.3
+            )
+            with pytest.raises(RuntimeUnavailable, match=r"not ready after 0\.3 s"):
+                async with opening:
+                    pass
 
     async def test_refuses_top_p_at_the_call_that_needs_it(self):
         request = ChatRequest((user("hello"),), Sampling(temperature=0.5, top_p=0.9))
