@@ -1,6 +1,6 @@
 """How long a claim takes with 1,000 runs queued: eight workers drain them, then fifty look in vain.
 
-python tests/benchmarks/claiming.py [--runs 1000] [--workers 8] [--history 20000] [--pollers 50]
+python tests/benchmarks/claiming.py [--runs 1000] [--workers 8] [--history 10000] [--pollers 50]
 
 Fills a temporary database. Prints one line of JSON and ends with status 1 when a goal is missed:
 p95 of a claim at most 50 ms, the longest wait at most three times the median, the partial index of
@@ -33,7 +33,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--runs", type=int, default=1000)
     options.add_argument("--workers", type=int, default=8)
-    options.add_argument("--history", type=int, default=20_000, help="shards that have ended")
+    options.add_argument("--history", type=int, default=10_000, help="shards that have ended")
     options.add_argument("--pollers", type=int, default=50)
     options.add_argument("--seconds", type=float, default=15.0, help="how long all only look")
     given = options.parse_args()
