@@ -1,24 +1,36 @@
 """Pure functions over graded trajectories: every figure Redraft shows, with its interval."""
 
 from evaluators.metrics.catalogue import cost, decomposition, quality
-from evaluators.metrics.compare import Comparison, compare, holm, ranks, significantly_better
+from evaluators.metrics.compare import (
+    Comparison,
+    benjamini_hochberg,
+    compare,
+    holm,
+    ranks,
+    significantly_better,
+)
 from evaluators.metrics.cvc import Confidence, cvc_classification, cvc_generation
 from evaluators.metrics.decompose import Decomposition, Significance, decompose, macro
+from evaluators.metrics.efficiency import efficiency, step_labels
 from evaluators.metrics.estimate import CONFIDENCE, Estimate, null
 from evaluators.metrics.estimators import share
 from evaluators.metrics.intervals import (
     Cells,
     McNemar,
     clustered_se,
+    jeffreys,
     mcnemar,
     newcombe,
+    sign_flip_p,
     wilson,
 )
+from evaluators.metrics.judgement import Judgement
 from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
-from evaluators.metrics.power import questions_needed, smallest_effect
+from evaluators.metrics.power import planned_effect, questions_needed, smallest_effect
 from evaluators.metrics.registry import all_metrics, get, names
 from evaluators.metrics.trajectory import Graded, Trajectory
+from evaluators.metrics.verification import Verdicts, verification, verify
 
 __all__ = [
     "CONFIDENCE",
@@ -28,11 +40,14 @@ __all__ = [
     "Decomposition",
     "Estimate",
     "Graded",
+    "Judgement",
     "McNemar",
     "Metric",
     "Significance",
     "Trajectory",
+    "Verdicts",
     "all_metrics",
+    "benjamini_hochberg",
     "clustered_se",
     "compare",
     "cost",
@@ -40,19 +55,26 @@ __all__ = [
     "cvc_generation",
     "decompose",
     "decomposition",
+    "efficiency",
     "get",
     "holm",
+    "jeffreys",
     "labels",
     "macro",
     "mcnemar",
     "names",
     "newcombe",
     "null",
+    "planned_effect",
     "quality",
     "questions_needed",
     "ranks",
     "share",
+    "sign_flip_p",
     "significantly_better",
     "smallest_effect",
+    "step_labels",
+    "verification",
+    "verify",
     "wilson",
 ]

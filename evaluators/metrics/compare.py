@@ -216,3 +216,13 @@ def holm(ps: Sequence[float]) -> list[float]:
         floor = max(floor, min(1.0, (len(ps) - rank) * ps[index]))
         adjusted[index] = floor
     return adjusted
+
+
+def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
+    """Return p-values corrected so that their cut bounds the share of false discoveries."""
+    adjusted, ceiling = [0.0] * len(ps), 1.0
+    by_size = sorted(range(len(ps)), key=lambda i: ps[i], reverse=True)
+    for rank, index in enumerate(by_size):
+        ceiling = min(ceiling, ps[index] * (len(ps) / (len(ps) - rank)))
+        adjusted[index] = ceiling
+    return adjusted

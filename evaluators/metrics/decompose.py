@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
+from evaluators.metrics.efficiency import efficiency
 from evaluators.metrics.estimate import Estimate, null
 from evaluators.metrics.estimators import flips
 from evaluators.metrics.intervals import Cells, McNemar, clustered_se, mcnemar, student_p
@@ -125,7 +126,7 @@ def decompose(
 
 def _bundled(turns: int) -> list[Metric]:
     every_turn = [make(t) for make in AT_A_TURN.values() for t in range(2, turns + 1)]
-    return [*decomposition, *cost, *quality, *every_turn]
+    return [*decomposition, *cost, *quality, *efficiency, *every_turn]
 
 
 def _judged(graded: Graded) -> bool:

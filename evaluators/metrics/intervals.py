@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from evaluators.metrics.estimate import CONFIDENCE
-from evaluators.metrics.special import binomial_cdf, student_cdf, student_quantile
+from evaluators.metrics.special import beta_quantile, binomial_cdf, student_cdf, student_quantile
 from evaluators.model import Json
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """Normal quantile of a two-sided interval: 1.96."""
+
+_SEED = 20_412_917
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
@@ -28,6 +30,37 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     low = 0.0 if successes <= 0 else centre - half
     high = 1.0 if successes >= n else centre + half
     return low, high
+
+
+def jeffreys(successes: int, n: int) -> tuple[float, float]:
+    """Return the Beta posterior's interval of a share under Jeffreys' prior, closed at 0 and 1."""
+    tail = (1 - CONFIDENCE) / 2
+    shape = successes + 0.5, n - successes + 0.5
+    low = 0.0 if successes == 0 else beta_quantile(*shape, tail)
+    high = 1.0 if successes == n else beta_quantile(*shape, 1 - tail)
+    return low, high
+
+
+def sign_flip_p(differences: ArrayLike, *, flips: int = 10_000) -> float:
+    """Return the two-sided p of a mean difference against 0, by flipping signs.
+
+    Exact up to 13 differences other than 0; beyond, from seeded random flips, the observed signs
+    counted among them. Differences must be independent: one per question or cluster.
+    """
+    import numpy as np
+
+    moved = np.asarray(differences, dtype=float)
+    moved = np.sort(moved[moved != 0])
+    if not len(moved):
+        return 1.0
+    if 2 ** len(moved) <= flips:
+        signs = 1 - 2.0 * (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1)
+        sums = np.abs(signs @ moved)
+    else:
+        rng = np.random.Generator(np.random.PCG64(_SEED))
+        drawn = np.array([rng.choice((-1.0, 1.0), len(moved)) @ moved for _ in range(flips)])
+        sums = np.append(np.abs(drawn), abs(moved.sum()))
+    return float(np.mean(sums >= abs(moved.sum()) * (1 - 1e-12)))
 
 
 def clustered_se(

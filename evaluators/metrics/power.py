@@ -41,6 +41,32 @@ def smallest_effect(
     return _quantiles(alpha, power) * math.sqrt(variance / questions)
 
 
+UNKNOWN_BETWEEN = 1 / 9
+"""Variance of questions' mean differences where nothing is known: Miller's planning value."""
+
+UNKNOWN_WITHIN = 1 / 6
+"""Variance of a score on one question where nothing is known, shares being uniform on (0, 1)."""
+
+
+def planned_effect(
+    questions: int, *, replicates: int = 1, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Return the paired difference that a run can find, before anything is known of it.
+
+    Args:
+        questions: How many are asked.
+        replicates: How often each is asked; 1 at temperature 0 is pessimistic.
+    """
+    return smallest_effect(
+        questions,
+        between=UNKNOWN_BETWEEN,
+        within=(UNKNOWN_WITHIN, UNKNOWN_WITHIN),
+        draws=(replicates, replicates),
+        alpha=alpha,
+        power=power,
+    )
+
+
 def _quantiles(alpha: float, power: float) -> float:
     normal = NormalDist()
     return normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 from evaluators import entry_points
 from evaluators.errors import AmbiguousName, InputError
 from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
+from evaluators.metrics.efficiency import efficiency
 from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.verification import verification
@@ -16,7 +17,8 @@ from evaluators.metrics.verification import verification
 GROUP = "redraft.metrics"
 
 BUNDLED: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*decomposition, *cost, *quality, *labels, *verification)
+    metric.name: metric
+    for metric in (*decomposition, *cost, *quality, *efficiency, *labels, *verification)
 }
 
 _AT_A_TURN = re.compile(r"(?P<name>\w+)@(?P<turn>[1-9][0-9]{0,3})")

@@ -22,3 +22,8 @@ def student_cdf(degrees: int, t: float) -> float:
 def binomial_cdf(successes: int, n: int, p: float) -> float:
     """Return the probability of at most that many successes."""
     return _special("bdtr", successes, n, p)
+
+
+def beta_quantile(a: float, b: float, p: float) -> float:
+    """Return the p-quantile of the Beta distribution."""
+    return _special("betaincinv", a, b, p)
