@@ -24,7 +24,12 @@ from evaluators.runtimes.vllm_args import (
     check_arguments,
     engine_words,
 )
-from evaluators.runtimes.vllm_install import Installation, find_installation, supported
+from evaluators.runtimes.vllm_install import (
+    Installation,
+    find_installation,
+    installation_here,
+    supported,
+)
 from evaluators.runtimes.vllm_server.plan import SERVED_AS, Plan
 from evaluators.runtimes.weights import Located, identity, locate
 
@@ -66,7 +71,7 @@ def _check(spec: ModelSpec) -> Preflight:
     if located.gguf_file and unpacked_home(located, unpacker="vllm") is None:
         reason = f"GGUF files above {LIMIT // 10**6} MB are not unpacked; use its safetensors"
         raise BadModel(model=spec.label, reason=reason)
-    installation = find_installation(missing_ok=True)
+    installation = installation_here()
     known = supported(installation) if installation else None
     if installation:
         _check_installation(spec, located, installation)

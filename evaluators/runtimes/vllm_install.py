@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast, overload
+from typing import cast
 
 import evaluators
 from evaluators.errors import BadModel
@@ -68,23 +68,21 @@ class Installation:
         return Path(self.python).absolute().parent.parent if self.python else None
 
 
-@overload
-def find_installation() -> Installation: ...
-
-
-@overload
-def find_installation(*, missing_ok: bool) -> Installation | None: ...
-
-
-def find_installation(*, missing_ok: bool = False) -> Installation | None:
+def find_installation() -> Installation:
     """Return the vLLM that the environment names, else that of `make vllm`, else our own.
-
-    Args:
-        missing_ok: Return None where there is none.
 
     Raises:
         BadModel: There is none.
     """
+    found = installation_here()
+    if found is None:
+        reason = f"vLLM is not installed here: run `make vllm`, or name its Python in {PYTHON}"
+        raise BadModel(model="vllm", reason=reason)
+    return found
+
+
+def installation_here() -> Installation | None:
+    """Return the same, or None where there is none: a machine may only take submissions."""
     named = os.environ.get(COMMAND)
     python = os.environ.get(PYTHON) or None
     if named:
@@ -94,12 +92,7 @@ def find_installation(*, missing_ok: bool = False) -> Installation | None:
         return _describe(command, python)
     if python is None:
         python = next(map(str, _pythons()), None)
-    if python is None:
-        if missing_ok:
-            return None
-        reason = f"vLLM is not installed here: run `make vllm`, or name its Python in {PYTHON}"
-        raise BadModel(model="vllm", reason=reason)
-    return _describe((python, "-m", _MODULE), python)
+    return _describe((python, "-m", _MODULE), python) if python else None
 
 
 def _pythons() -> Iterator[Path | str]:

@@ -13,7 +13,7 @@ from evaluators.errors import BadModel
 from evaluators.model import Json
 from evaluators.runtimes import ModelSpec, bundled_models
 from evaluators.runtimes.vllm import dtype_of, make_plan, runtime
-from evaluators.runtimes.vllm_install import COMMAND, PYTHON, find_installation
+from evaluators.runtimes.vllm_install import COMMAND, PYTHON, find_installation, installation_here
 from evaluators.runtimes.vllm_server.plan import Plan
 from evaluators.runtimes.weights import Located, locate
 
@@ -250,7 +250,7 @@ def test_files_are_looked_at_where_no_vllm_is(
     monkeypatch.delenv(COMMAND, raising=False)
     monkeypatch.setenv(PYTHON, "")
     monkeypatch.setenv("REDRAFT_VAR", str(tmp_path))
-    if find_installation(missing_ok=True):
+    if installation_here():
         pytest.skip("vLLM is installed here")
     seen = runtime.check(spec(weights))
     assert (seen.architecture, seen.context_window) == ("StubForCausalLM", 64)
