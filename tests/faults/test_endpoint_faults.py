@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 
 from evaluators.engine import Limits
-from evaluators.errors import RuntimeUnavailable
-from evaluators.model import ChatRequest, Sampling, user
+from evaluators.errors import BadModel, RuntimeUnavailable
+from evaluators.model import ChatRequest, SampleResult, Sampling, user
 from evaluators.registry import load_evaluator
 from evaluators.runtimes import EgressPolicy, ModelSpec, open_runtime
-from evaluators.session import Method, Plan, Report, run_plan
+from evaluators.session import Method, Part, Plan, Report, Watcher, run_plan
 from evaluators.tasks import TaskSpec
 from evaluators.testing.stub_faults import FaultOptions
 from evaluators.testing.stub_server import StubOptions, StubServer, serve
@@ -42,7 +42,7 @@ REASONS = {
 QUICK = {"timeout": 0.4, "idle_timeout": 0.2, "backoff": 0.02, "num_concurrent": 32}
 
 
-async def evaluated(stub: StubServer, **args: float) -> Report:
+async def evaluated(stub: StubServer, watcher: Watcher | None = None, **args: float) -> Report:
     spec = ModelSpec(
         "endpoint", "endpoint", {"base_url": stub.url, "model": "stub", **QUICK, **args}
     )
@@ -54,7 +54,7 @@ async def evaluated(stub: StubServer, **args: float) -> Report:
         {"echo_flips": SAMPLES},
         limits=Limits(in_flight=32),
     )
-    return await run_plan(plan)
+    return await run_plan(plan, watcher)
 
 
 def faults(rates: dict[str, float], *, seed: int = 0, **options: object) -> StubOptions:
@@ -127,3 +127,14 @@ async def test_an_endpoint_that_falls_silent_ends_the_run_and_nothing_is_scored(
     async with serve(StubOptions(silent_after=40)) as stub:
         with pytest.raises(RuntimeUnavailable, match=r"no whole answer within 0\.4 s"):
             await evaluated(stub, max_retries=1)
+
+
+async def test_a_key_that_is_withdrawn_ends_the_run_with_its_reason():
+    async with serve() as stub:
+
+        class Withdraw(Watcher):
+            async def result(self, part: Part, result: SampleResult) -> None:
+                stub.options = StubOptions(key="another")
+
+        with pytest.raises(BadModel, match="HTTP 401: Incorrect API key provided"):
+            await evaluated(stub, Withdraw())
