@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from evaluators.metrics import Estimate, get
+from evaluators.metrics import Estimate, get, names
 
 if TYPE_CHECKING:
     from evaluators.formats.comparing import Pairing
@@ -19,6 +19,9 @@ SHOWN = (
     "parse_fail@last", "truncated@last", "unscored", "calls", "tokens_in", "tokens_out",
 )  # fmt: skip
 """Rows of the table, in reading order; the rest is in the JSON."""
+
+_EVERY_RUN = {"decomposition", "cost", "quality", "efficiency", "verification"}
+"""Groups of metrics that every run gets."""
 
 MANY_UNPARSED = 0.05
 """Share of answers without an extraction above which the figures say little of the model."""
@@ -33,11 +36,17 @@ def decomposition_table(title: str, found: Decomposition) -> Table:
     Figures that need two answers are left out where there is one.
     """
     table = _table(title, "", "value", "95 % interval", "of", "interval by")
-    for name in SHOWN:
+    for name in (*SHOWN, *_own(found)):
         estimate = found.estimates[name]
         if estimate.value is not None or found.cells is not None:
             table.add_row(get(name).title, *_cells(name, estimate))
     return table
+
+
+def _own(found: Decomposition) -> list[str]:
+    """Return metrics that the evaluator asks for by a group of their own."""
+    groups = {name: get(name).group for name in found.estimates if name in names()}
+    return [name for name, group in groups.items() if group not in _EVERY_RUN]
 
 
 def figures_table(
