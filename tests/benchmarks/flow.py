@@ -1,6 +1,6 @@
 """The same four rounds with and without a barrier between them: what flowing is worth.
 
-    python tests/benchmarks/flow.py [--runtime vllm] [--samples 24]
+    python tests/benchmarks/flow.py [--runtime vllm] [--samples 16]
 
 All samples are in flight from the start. Lengths of answers have a heavy tail that is fixed in
 `four_rounds.py`. With a barrier nobody begins a round before the slowest sample has ended the one
@@ -20,7 +20,7 @@ TOLERANCE = 0.1
 def main() -> None:
     """Run the pairs."""
     given = harness.options(
-        __doc__, runtime="vllm", model_args=harness.SMOLLM2, samples=24, task="rg_chain_sum"
+        __doc__, runtime="vllm", model_args=harness.SMOLLM2, samples=16, task="rg_chain_sum"
     )
     if given.quick:
         given.samples = 6

@@ -7,13 +7,13 @@ from functools import cache
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics, user
 
 ROUNDS = 4
-SHORTEST, LONGEST, TAIL = 6, 128, 1.0
+SHORTEST, LONGEST, TAIL = 2, 160, 0.5
 
 
 def length_of(sample: str, number: int) -> int:
-    """Return how many tokens an answer has: 6 and up, half of them below 12, a few at 128."""
+    """Return how many tokens an answer has: a Pareto tail of 0.5, cut off at 2 and at 160."""
     draw = random.Random(f"{sample}/{number}").paretovariate(TAIL)
-    return min(LONGEST, int(SHORTEST * draw))
+    return max(SHORTEST, min(LONGEST, int(draw)))
 
 
 @cache

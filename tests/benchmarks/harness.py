@@ -206,16 +206,24 @@ def _row(name: str, values: Sequence[float]) -> str:
     return f"  {name:<52} {np.median(values):10.4g}   ({singles})"
 
 
-def run_side(name: str, asked: Mapping[str, Any]) -> Run:
+def run_side(
+    name: str,
+    asked: Mapping[str, Any],
+    *,
+    python: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
     """Run a side in a process of its own; the last line that it prints is its `Run` as JSON.
 
     Args:
         name: `redraft`, or a rival's, which runs in the environment of its own.
         asked: What the side's file says that it reads.
+        python: Another environment's Python.
+        environment: Further variables.
     """
-    python = sys.executable if name == "redraft" else RIVALS
+    python = python or (sys.executable if name == "redraft" else RIVALS)
     command = [python, HERE / f"{name}_side.py", json.dumps(asked)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
