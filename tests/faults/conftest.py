@@ -37,6 +37,7 @@ NUMBERS = {
     "REDRAFT_BACKOFF_SECONDS": 0.1,
     "REDRAFT_DRAIN_SECONDS": 10.0,
     "REDRAFT_ENDPOINT_SLOTS": 1,
+    "REDRAFT_SHARDS_AT_ONCE": 8,
 }
 
 
@@ -181,8 +182,10 @@ def submit(database_url):
     note_sizes(suite.pk, {"echo_flips": 240})
     suite.refresh_from_db()
 
-    def make(*, limit: int = 240, seed: int = 0, slices: int = 500, **echo: object) -> Run:
-        model = register_model(
+    def make(
+        *, limit: int = 240, seed: int = 0, slices: int = 500, model: object = None, **echo: object
+    ) -> Run:
+        model = model or register_model(
             source="bundled",
             location="",
             runtime="echo",

@@ -77,7 +77,7 @@ class TestSubmit:
 def test_sweep_goes_round_once(submit, begin):
     submit("reask")
     expire(begin())
-    assert run("sweep").startswith("lost 1, used_up 0, stopped 0")
+    assert run("sweep").startswith("lost 1, used_up 0, overdue 0, stopped 0")
     assert Attempt.objects.get().outcome == "lost"
 
 

@@ -150,6 +150,8 @@ class TestFailing:
         assert broken() == []
 
     def test_refuses_what_the_runtime_cannot_do(self, submit, work, needy):
+        """What the form could not know, the worker finds out."""
+        EvaluatorVersion.objects.filter(pk=needy.pk).update(requires=["chat"])
         (run,) = submit("needy")
         work()
         assert ended(run) == (State.FAILED, "run:user:capability-missing")
