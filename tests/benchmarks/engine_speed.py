@@ -71,7 +71,7 @@ def outside(given: argparse.Namespace, folder: Path) -> list[float]:
 
 def main() -> None:
     """Run both comparisons and the share."""
-    given = harness.options(__doc__, samples=4000, inspect_samples=500, in_flight=64, seconds=1.0)
+    given = harness.options(__doc__, samples=4000, inspect_samples=500, in_flight=64, seconds=0.5)
     harness.require_rivals()
     if given.quick:
         given.samples, given.inspect_samples, given.seconds = 400, 100, 0.2

@@ -1,6 +1,6 @@
 """Answer, critique, revision against Inspect's `self_critique`: same server, same requests.
 
-    python tests/benchmarks/self_critique.py [--runtime vllm] [--samples 64] [--max-tokens 48]
+    python tests/benchmarks/self_critique.py [--runtime vllm] [--samples 64] [--max-tokens 24]
 
 First both sides ask a server that writes down what it is asked, and the requests have to be the
 same. Then they work in pairs on one of our runtimes: wall time and tokens computed, ours over
@@ -76,7 +76,7 @@ def main() -> None:
         runtime="vllm",
         model_args=harness.SMOLLM2,
         samples=64,
-        max_tokens=48,
+        max_tokens=24,
         in_flight=64,
     )
     harness.require_rivals()

@@ -1,6 +1,6 @@
 """Tokens that a suite of eight methods computes, against eight runs of their own.
 
-    python tests/benchmarks/suite_of_eight.py [--runtime vllm] [--samples 4]
+    python tests/benchmarks/suite_of_eight.py [--runtime vllm] [--samples 3]
 
 Together the methods share one store, so that equal calls are made once; apart each begins with an
 empty one. Prompt plus completion tokens of calls that were really made, by the server's own count:
@@ -51,7 +51,7 @@ def main() -> None:
         runtime="vllm",
         model_args=harness.SMOLLM2,
         task="rg_chain_sum_easy",
-        samples=4,
+        samples=3,
         in_flight=64,
     )
     if given.quick:
