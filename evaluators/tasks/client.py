@@ -21,6 +21,9 @@ GRADE_TIMEOUT = 60.0
 LOAD_TIMEOUT = 1800.0
 """Seconds that opening tasks, or rendering one task's prompts, may take: data sets are fetched."""
 
+_RENDERED_AT_ONCE = 50
+"""Prompts of one message: what is graded waits no longer than these take."""
+
 
 @asynccontextmanager
 async def open_tasks(
@@ -65,9 +68,17 @@ class _RemoteTask:
         return self._info
 
     async def samples(self, limit: int | None = None) -> Sequence[Sample]:
-        asked = self._process.ask("samples", self._load_timeout, task=self._info.name, limit=limit)
-        rendered = await _loading(self._info.name, asked)
-        return [_sample(self._info.name, fields) for fields in rendered]
+        """Render piece by piece: whoever wants an answer graded meanwhile need not wait for all."""
+        name, size = self._info.name, self._info.size
+        if limit is not None and not 1 <= limit <= size:
+            raise BadTask(task=name, reason=f"limit {limit} is not between 1 and {size}")
+        end = size if limit is None else limit
+        found: list[Sample] = []
+        while len(found) < end:
+            piece = {"start": len(found), "limit": min(len(found) + _RENDERED_AT_ONCE, end)}
+            asked = self._process.ask("samples", self._load_timeout, task=name, **piece)
+            found += [_sample(name, fields) for fields in await _loading(name, asked)]
+        return found
 
     async def grade(
         self, sample_id: str, answers: Sequence[str | Sequence[ChoiceLikelihood]]

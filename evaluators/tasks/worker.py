@@ -45,9 +45,9 @@ class _Service:
             self._tasks[task.name] = task
         return [task.info() for task in self._tasks.values()]
 
-    def samples(self, task: str, limit: int | None) -> object:
+    def samples(self, task: str, limit: int, start: int) -> object:
         """Render prompts."""
-        return self._tasks[task].samples(limit)
+        return self._tasks[task].samples(limit, start)
 
     def grade(self, task: str, index: int, answers: Sequence[object]) -> object:
         """Grade answers to one sample."""

@@ -180,6 +180,34 @@ class TestGrading:
             await moody.extract(sample, "5")
 
 
+async def test_grading_does_not_wait_until_all_prompts_are_rendered(
+    write: Callable[..., Path],
+) -> None:
+    path = write("slow", "custom_dataset: !function slow.documents\nfewshot_split: null\n"
+                 "doc_to_text: !function slow.slowly")  # fmt: skip
+    (path.parent / "slow.py").write_text(
+        "import time\n"
+        "from datasets import Dataset\n"
+        "def documents(**_):\n"
+        "    return {'test': Dataset.from_list([{'q': str(n), 'a': str(n)} for n in range(200)])}\n"
+        "def slowly(doc):\n"
+        "    time.sleep(0.01)\n"
+        "    return doc['q']\n"
+    )
+    async with open_tasks([TaskSpec("slow")], include_paths=[path.parent]) as tasks:
+        rendering = asyncio.create_task(tasks["slow"].samples())
+        await asyncio.sleep(0.1)
+        (grade,) = await tasks["slow"].grade("7", ["7"])
+        assert grade.correct
+        assert not rendering.done()
+        samples = await rendering
+        again = await tasks["slow"].samples(120)
+        with pytest.raises(BadTask, match="limit 201 is not between 1 and 200"):
+            await tasks["slow"].samples(201)
+    assert [sample.id for sample in samples] == [str(n) for n in range(200)]
+    assert again == samples[:120]
+
+
 class TestProcess:
     async def test_it_ends_with_the_block(self, write: Callable[..., Path]) -> None:
         folder = write("moody", MOODY).parent
