@@ -57,16 +57,25 @@ class Scored:
 @click.option(
     "--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True)
 )
+@click.option("--inspect-python", help="A Python that has inspect-ai, to read .eval logs with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def score(path: Path, paths: tuple[Path, ...], *, write: bool, force: bool, as_json: bool) -> None:
+def score(
+    path: Path,
+    paths: tuple[Path, ...],
+    *,
+    write: bool,
+    force: bool,
+    inspect_python: str | None,
+    as_json: bool,
+) -> None:
     """Grade the answers in PATH again and print what changed.
 
-    PATH is a folder that `run --out` wrote, or results of lm-eval. The model is not needed. Tasks
-    are opened as they were for the run; one that changed since is named.
+    PATH is a folder that `run --out` wrote, results of lm-eval, or an Inspect log. The model is not
+    needed. Tasks are opened as they were for the run; one that changed since is named.
     """
     from evaluators.formats.reading import read_runs
 
-    runs = read_runs(path)
+    runs = read_runs(path, inspect_python=inspect_python)
     if write:
         _check_own(runs)
     folders = [[*paths, *_folders(run)] for run in runs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.cache import cache
@@ -217,16 +217,18 @@ def _lines(
     a, b = Graded(left), Graded(right)
     for name, difference in {**found.differences, **cost_differences(left, right)}.items():
         metric = get(name)
+        style = "tokens_out" if name == "tokens_computed" else name
         yield Line(
             metric.title,
             metric.definition,
-            figure(metric.compute(a), name),
-            figure(metric.compute(b), name),
-            _difference(difference, name),
+            figure(metric.compute(a), style),
+            figure(metric.compute(b), style),
+            _difference(difference, style),
         )
 
 
-def _difference(estimate: Estimate, name: str) -> Figure:
-    """Return a difference of shares in points, whatever the metric; others in their unit."""
-    share = name in {"acc@1", "acc@last", "delta", "CL", "CS"}
-    return figure(estimate, "delta" if share else name)
+def _difference(estimate: Estimate, style: str) -> Figure:
+    """Return a difference of shares in points; of others in their unit, on no axis of theirs."""
+    if style in {"acc@1", "acc@last", "delta", "CL", "CS"}:
+        return figure(estimate, "delta")
+    return replace(figure(estimate, style), bar=None, zero=None)

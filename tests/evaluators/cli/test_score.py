@@ -177,3 +177,17 @@ def test_a_sample_that_can_no_longer_be_graded_keeps_its_grade(
     assert [failure["sample"] for failure in found["failures"]] == ["5"]
     assert "there is no sample 5" in found["failures"][0]["reason"]
     assert found["changed_answers"] == 0
+
+
+def test_inspects_logs_are_graded_too(
+    out: Path, tmp_path: Path, scored: Any, command: Command
+) -> None:
+    python = Path(__file__).resolve().parents[3] / ".venv-formats" / "bin" / "python"
+    if not python.with_name("inspect").exists():
+        pytest.skip("other tools' readers are not installed: make formats")
+    inspect = ["--inspect-python", str(python)]
+    assert command("export", out / "reask", tmp_path / "x", "--to", "inspect", *inspect) == 0
+    (log,) = (tmp_path / "x").iterdir()
+    found = scored(log, *inspect, "--include-path", str(tmp_path / "tasks"))
+    assert (found["answers"], found["changed_answers"]) == (12, 0)
+    assert found["digest"]["same"]
