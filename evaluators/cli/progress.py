@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from evaluators.metrics import planned_effect
 from evaluators.model import SampleResult
 from evaluators.session import Part, Watcher
 
@@ -16,7 +17,14 @@ from evaluators.session import Part, Watcher
 class ProgressBars(Watcher):
     """A bar per evaluator and task; lines instead of bars where there is no terminal."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, replicates: int = 1) -> None:
+        """Draw nothing yet.
+
+        Args:
+            quiet: Never draw anything.
+            replicates: How often each sample is asked.
+        """
+        self._replicates = replicates
         self._console = Console(stderr=True, quiet=quiet)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -53,6 +61,18 @@ class ProgressBars(Watcher):
         for part in parts:
             name = f"{part.method.name} on {part.task.name}"
             self._bars[_key(part)] = self._progress.add_task(name, total=part.planned, note="")
+        for task, planned in {part.task.name: part.planned for part in parts}.items():
+            self._console.print(self._in_reach(task, planned), highlight=False)
+
+    def _in_reach(self, task: str, planned: int) -> str:
+        """Say what a run of that size can find, while there is time to plan another."""
+        questions = max(1, planned // self._replicates)
+        effect = planned_effect(questions, replicates=self._replicates)
+        times = f", each {self._replicates} times" if self._replicates > 1 else ""
+        return (
+            f"{task}: {questions} questions{times} show paired differences of about"
+            f" {effect:.2f} and more (4 times in 5, before anything is known of their spread)."
+        )
 
     async def result(self, part: Part, result: SampleResult) -> None:
         """Move the bar of the part that the sample belongs to."""

@@ -192,7 +192,7 @@ async def _run(plan: Plan, *, quiet: bool) -> Report:
     from evaluators.cli.progress import ProgressBars
     from evaluators.session import run_plan
 
-    with ProgressBars(quiet=quiet) as bars:
+    with ProgressBars(quiet=quiet, replicates=plan.replicates) as bars:
         return await run_plan(plan, bars)
 
 
