@@ -68,7 +68,8 @@ class TokenScales:
         """Split every prompt with its choice into tokens, exactly as lm-eval does."""
         if getattr(self._lm, "enable_thinking", False):
             raise Refused("a model that thinks first cannot weigh what comes next")
-        pairs = tuple(self._encode(text, choice) for choice in call.choices)
+        encode = self._encode_label if call.labels else self._encode
+        pairs = tuple(encode(text, choice) for choice in call.choices)
         for choice, (_, tokens) in zip(call.choices, pairs, strict=True):
             if not tokens:
                 raise Refused(f"the choice {choice!r} adds no token to its prompt")
@@ -94,6 +95,17 @@ class TokenScales:
         tokens = list(self._lm.tok_encode(choice, add_special_tokens=False))
         begin = self._lm.prefix_token_id
         return (tokens[:1], tokens[1:]) if tokens[:1] == [begin] else ([begin], tokens)
+
+    def _encode_label(self, text: str, label: str) -> _Pair:
+        """Leave white space at the prompt's end with the prompt, where a template puts its own.
+
+        lm-eval moves it to the choice, which would make two tokens of a label behind a line break.
+        """
+        context = list(self._lm.tok_encode(text))
+        whole = list(self._lm.tok_encode(text + label))
+        if context and whole[: len(context)] == context:
+            return context, whole[len(context) :]
+        return self._encode(text, label)
 
     def _sums(self, calls: Sequence[_Encoded]) -> Iterator[Weighed]:
         requests = [

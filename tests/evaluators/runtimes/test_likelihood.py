@@ -140,9 +140,10 @@ class TestLabels:
         import torch
 
         labels = ("A", "B", "C", "D")
-        calls = [LikelihoodCall(labels, labels=True, messages=chat) for chat in CHATS[:-1]]
+        # The last chat's prompt ends with a space, as templates' do with line breaks: it stays there.
+        calls = [LikelihoodCall(labels, labels=True, messages=chat) for chat in CHATS]
         found = await weighed(hf(tiny_lm, batch_size=3), calls)
-        for answer, chat in zip(found, CHATS, strict=False):
+        for answer, chat in zip(found, CHATS, strict=True):
             ids = torch.tensor([tiny_lm.tok_encode(rendered(tiny_lm, chat))])
             with torch.no_grad():
                 row = tiny_lm.model(ids).logits[0, -1].log_softmax(-1)
@@ -175,13 +176,6 @@ class TestLabels:
         assert [told(w.choices) for w in kept] == [
             [(c.logprob, c.greedy) for c in w.choices] for w in scales.weigh(calls)
         ]
-
-    async def test_refuses_a_label_that_begins_with_the_last_space_of_its_prompt(
-        self, tiny_lm: Any
-    ) -> None:
-        # As lm-eval splits them: most tokenizers have " A" as one token, this one has not.
-        with pytest.raises(Refused, match="the label 'A' is 2 tokens, not one"):
-            await hf(tiny_lm).weigh(LikelihoodCall(("A",), labels=True, messages=CHATS[5]))
 
     @pytest.mark.parametrize("label", ["AB", " A", "é"])
     async def test_refuses_a_label_of_several_tokens(self, tiny_lm: Any, label: str) -> None:
