@@ -140,7 +140,7 @@ class TestLabels:
         import torch
 
         labels = ("A", "B", "C", "D")
-        # The last chat's prompt ends with a space, as templates' do with line breaks: it stays there.
+        # The last prompt ends with a space, as templates do with line breaks: it stays there.
         calls = [LikelihoodCall(labels, labels=True, messages=chat) for chat in CHATS]
         found = await weighed(hf(tiny_lm, batch_size=3), calls)
         for answer, chat in zip(found, CHATS, strict=True):
