@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from leaderboard.runs.views import keys, samples, status, submit
+from leaderboard.runs.views import files, keys, samples, status, submit
 
 urlpatterns = [
     path("submit/", submit.submit, name="submit"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("runs/<slug:public_id>/cancel/", status.cancel, name="run_cancel"),
     path("runs/<slug:public_id>/retry/", status.retry, name="run_retry"),
     path("runs/<slug:public_id>/manifest/", status.manifest, name="manifest"),
+    path("runs/<slug:public_id>/files/<slug:form>/", files.files, name="files"),
     path("runs/<slug:public_id>/samples/", samples.samples, name="samples"),
     path("runs/<slug:public_id>/samples/<int:pk>/", samples.sample, name="sample"),
     path(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from evaluators.engine import Limits, evaluate
@@ -255,7 +256,11 @@ def _facts(task: Task, models: Mapping[ModelRole, Opened]) -> Mapping[str, Any]:
             "threshold": info.threshold,
             "num_fewshot": info.num_fewshot,
             "mode": info.mode,
+            "sampling": asdict(info.sampling),
+            "filters": list(info.filters),
+            "overlong": info.overlong,
         },
+        "words": {"summary": info.summary, "config": info.config},
         "runtime": _about(models["actor"].running),
         "server": server_versions(),
     }

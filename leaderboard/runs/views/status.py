@@ -17,7 +17,16 @@ from leaderboard.runs.errors import IllegalMove
 from leaderboard.runs.presentation import can_cancel, can_retry, explain, run_json
 from leaderboard.runs.progress import run_progress, run_status
 from leaderboard.runs.queue import queue_status
+from leaderboard.runs.services.exporting import available
 from leaderboard.runs.tasks import hint
+
+FORMATS = {
+    "redraft": "transcripts, complete",
+    "lm-eval": "results and samples",
+    "inspect": ".eval logs",
+    "every-eval-ever": "0.3.0",
+}
+"""What the files of each format hold."""
 
 
 @require_safe
@@ -36,6 +45,7 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
         "can_cancel": can_cancel(row),
         "can_retry": can_retry(row),
         "flips": {} if partial else samples.flip_counts(row),
+        "formats": [(name, FORMATS[name]) for name in available()],
     }
     template = "runs/_run_status.html" if partial else "runs/run.html"
     response = TemplateResponse(request, template, context)
