@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import connection
 from leaderboard.boards.models import Entry, EventCursor
 from leaderboard.boards.services import CURSOR, decompose_run, refresh
 from leaderboard.runs import services
+from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Event, Run, State
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.rows import prepare
@@ -110,3 +112,25 @@ def test_an_oracle_stands_apart(completed):
     refresh()
     assert Entry.objects.get().oracle
     assert run.state == State.COMPLETED
+
+
+def test_trajectories_of_one_question_are_one_cluster(submit, begin):  # noqa: F811 - fixtures
+    (run,) = submit("reask", limit=len(RIGHT), replicates=4)
+    held = begin()
+    batch = [
+        prepare(replace(result(n, right=r), replicate=k), position=n)
+        for n, r in enumerate(RIGHT)
+        for k in range(4)
+    ]
+    services.commit_batch(held, batch)
+    assert services.finish(held)
+    refresh()
+    entry = Entry.objects.get(run=run)
+    assert (entry.n, entry.n_total, entry.acc_first, entry.cl) == (64, 64, 7 / 16, 5 / 7)
+    estimates = entry.tasks.get().decomposition["estimates"]
+    methods = {name: estimates[name]["method"] for name in ("acc@1", "delta", "CL")}
+    assert all("cluster" in method for method in methods.values()), methods
+    alike = estimates["acc@1"]
+    # Four equal copies of each question say no more than one: the interval is no narrower.
+    assert alike["high"] - alike["low"] > 0.35
+    assert broken() == []
