@@ -11,6 +11,7 @@ import pytest
 from django.test import override_settings
 from yarl import URL
 
+from evaluators.testing.stub_faults import FaultOptions
 from evaluators.testing.stub_server import StubOptions, serve
 from leaderboard.catalog.keys import delete_key
 from leaderboard.catalog.services import register_endpoint
@@ -106,3 +107,23 @@ def test_refuses_a_run_whose_key_was_deleted(submit, work, endpoint, stub):
     assert ended(run) == (State.FAILED, "run:user:endpoint-key-missing")
     assert stub.calls == 0
     assert ended(other) == (State.COMPLETED, "")
+
+
+# a wait drawn from a month: the run is not taken up again before this test looks at it
+@override_settings(REDRAFT_BACKOFF_SECONDS=2.6e6, REDRAFT_BACKOFF_LIMIT_SECONDS=2.6e6)
+def test_an_endpoint_that_is_down_is_waited_for_and_nobody_is_blamed(submit, work, user):
+    broken_down = FaultOptions(rates={"500": 1.0})
+    with served(StubOptions(faults=broken_down, faults_in_a_row=10**6)) as stub:
+        url = URL(stub.url)
+        with override_settings(REDRAFT_ENDPOINT_ALLOW=[f"{url.host}:{url.port}"]):
+            down = register_endpoint(
+                user=user, url=stub.url, name="stub", args={"backoff": 0.01, "timeout": 2.0}
+            )
+            (run,) = submit("reask", model=down, limit=6)
+            work(slots=ANYWHERE)
+    shard = run.shards.get()
+    assert (shard.state, shard.deaths_no_progress) == (State.RETRY_WAIT, 0)
+    assert shard.failure_id == "run:app:runtime-died"
+    assert shard.attempts.get().outcome == "retry"
+    assert run.results.exclude(status="infra_error").count() == 0
+    assert broken() == []
