@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
@@ -15,9 +16,12 @@ from evaluators.registry import installed
 
 if TYPE_CHECKING:
     from evaluators.model import Json, ModelRole
-    from evaluators.runtimes import ModelInfo
+    from evaluators.runtimes import ModelInfo, ModelSpec
     from evaluators.session import Method, Plan, Report
     from evaluators.tasks.spec import TaskSpec
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""What pins a repository to one state."""
 
 
 def write_report(out: Path, plan: Plan, report: Report, *, started: datetime) -> Iterator[Path]:
@@ -70,21 +74,23 @@ def _run_info(
         started=started,
         model_args=plan.model.args,
         params=method.params,
-        model_sha=_commit(report.model),
+        model_sha=_commit(plan.model),
         model_dtype=report.model.dtype or "",
         fingerprint=report.fingerprint,
         batch_size=plan.model.batch_size,
         limit=limits.pop() if len(limits) == 1 else None,
         seed=plan.seed,
         seconds=(datetime.now().astimezone() - started).total_seconds(),
+        identity=report.model.identity,
         roles={role: _role(plan, role, model) for role, model in report.roles.items()},
         packages=report.model.versions,
     )
 
 
-def _commit(model: ModelInfo) -> str:
-    commit = model.identity.get("commit")
-    return commit if isinstance(commit, str) else ""
+def _commit(spec: ModelSpec) -> str:
+    """Return the commit that the model is pinned to, if it is."""
+    revision = str(spec.args.get("revision", ""))
+    return revision if COMMIT.fullmatch(revision) else ""
 
 
 def _role(plan: Plan, role: ModelRole, model: ModelInfo) -> dict[str, Json]:
@@ -94,6 +100,7 @@ def _role(plan: Plan, role: ModelRole, model: ModelInfo) -> dict[str, Json]:
         "model": model.label,
         "model_source": spec.model,
         "model_args": dict(spec.args),
-        "model_sha": _commit(model),
+        "model_sha": _commit(spec),
         "dtype": model.dtype,
+        "identity": dict(model.identity),
     }

@@ -44,6 +44,8 @@ class RunInfo:
     chat_template: str | None = None
     system_instruction: str | None = None
     git_hash: str | None = None
+    identity: Mapping[str, Json] = field(default_factory=dict)
+    """What tells the weights from all others: files with their sha256, or what an endpoint says."""
     roles: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Models that played other roles than the actor: `critic`, `judge`."""
     packages: Mapping[str, str] = field(default_factory=dict)
