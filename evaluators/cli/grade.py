@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.1, 600),
     default=3.0,
     show_default=True,
-    help="Seconds for one comparison; what takes longer counts as wrong.",
+    help="Processor seconds for one answer; what takes longer counts as wrong.",
 )
 def grade(file: Path, *, as_json: bool, time_limit: float) -> None:
     """Grade answers to mathematical questions that anybody collected.

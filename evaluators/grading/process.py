@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -13,13 +14,16 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from evaluators.environment import inherited
 from evaluators.grading.maths import Outcome, Verdict, grade
 
 LIMIT = 3.0
-"""Seconds that one comparison may take."""
+"""Seconds of the processor that comparing one answer may take."""
+
+_PATIENCE = 8
+"""How many times longer it may take by the clock: a busy machine must not change a verdict."""
 
 _START = 120.0
 """Seconds that the process may take to start: importing sympy on a busy machine is slow."""
@@ -27,6 +31,8 @@ _START = 120.0
 _OUTCOMES: dict[str, Outcome] = {
     "equal": "equal", "different": "different", "unreadable": "unreadable",
 }  # fmt: skip
+
+_DIED: dict[str, Any] = {"outcome": "died", "seconds": 0.0}
 
 
 class Grader:
@@ -36,7 +42,7 @@ class Grader:
         """Start nothing yet.
 
         Args:
-            limit: Seconds that one comparison may take.
+            limit: Seconds of the processor that comparing one answer may take.
         """
         self._limit = limit
         self._child: subprocess.Popen[bytes] | None = None
@@ -61,10 +67,15 @@ class Grader:
             gold: The gold answer, or a solution that holds it in a box or after `####`.
             choices: Texts of the options, in the order of their letters.
         """
-        deadline = time.monotonic() + self._limit
+        left = self._limit
 
-        def symbolic(left: str, right: str) -> Outcome:
-            return self._compare(left, right, deadline=deadline)
+        def symbolic(one: str, other: str) -> Outcome:
+            nonlocal left
+            if left <= 0:
+                return "timeout"
+            outcome, seconds = self._compare(one, other, seconds=left)
+            left -= seconds
+            return outcome
 
         return grade(prediction, gold, choices=choices, symbolic=symbolic)
 
@@ -73,23 +84,17 @@ class Grader:
         with self._lock:
             self._drop()
 
-    def _compare(self, gold: str, answer: str, *, deadline: float) -> Outcome:
-        if time.monotonic() >= deadline:
-            return "timeout"
-        request = json.dumps({"gold": gold, "answer": answer}).encode() + b"\n"
+    def _compare(self, gold: str, answer: str, *, seconds: float) -> tuple[Outcome, float]:
+        """Return what a comparison came to and how long it took; all there was when it failed."""
+        request = json.dumps({"gold": gold, "answer": answer, "seconds": seconds}).encode() + b"\n"
         with self._lock:
-            started = time.monotonic()
-            child = self._child if self._alive() else self._start()
-            # Starting is no fault of the answer: it gets its whole time.
-            seconds = max(0.0, deadline - started)
-            said = _ask(child, request, seconds=seconds)
-            if said in _OUTCOMES:
-                return _OUTCOMES[said]
+            child = self._child if self._child and self._child.poll() is None else self._start()
+            reply = _ask(child, request, patience=_PATIENCE * seconds)
+            if reply is not None and reply["outcome"] in _OUTCOMES:
+                return _OUTCOMES[reply["outcome"]], float(reply["seconds"])
+            stopped = reply is None or _waited(child) == -signal.SIGPROF
             self._drop()
-        return "timeout" if said is None else "unreadable"
-
-    def _alive(self) -> bool:
-        return self._child is not None and self._child.poll() is None
+        return ("timeout" if stopped else "unreadable"), seconds
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._drop()
@@ -101,7 +106,8 @@ class Grader:
             stderr=subprocess.DEVNULL,
             bufsize=0,
         )
-        if _read(self._child, seconds=_START) != "ready":
+        ready = _read(self._child, seconds=_START)
+        if ready is None or ready["outcome"] != "ready":
             self._drop()
             msg = "the process that compares answers does not start: is math-verify installed?"
             raise OSError(msg)
@@ -134,21 +140,23 @@ def _environment() -> dict[str, str]:
     return inherited() | fixed
 
 
-def _ask(child: subprocess.Popen[bytes] | None, request: bytes, *, seconds: float) -> str | None:
-    """Send a request and return what is said; None if nothing is in time, empty if it died."""
-    if child is None or child.stdin is None:
-        return ""
+def _ask(
+    child: subprocess.Popen[bytes], request: bytes, *, patience: float
+) -> dict[str, Any] | None:
+    """Send a request and return the reply: None if none came in time, `died` if it never will."""
+    if child.stdin is None:
+        return _DIED
     try:
         child.stdin.write(request)
     except OSError:
-        return ""
-    return _read(child, seconds=seconds)
+        return _DIED
+    return _read(child, seconds=patience)
 
 
-def _read(child: subprocess.Popen[bytes], *, seconds: float) -> str | None:
+def _read(child: subprocess.Popen[bytes], *, seconds: float) -> dict[str, Any] | None:
     source: IO[bytes] | None = child.stdout
     if source is None:
-        return ""
+        return _DIED
     until, line = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector:
         selector.register(source, selectors.EVENT_READ)
@@ -157,6 +165,15 @@ def _read(child: subprocess.Popen[bytes], *, seconds: float) -> str | None:
                 return None
             chunk = os.read(source.fileno(), 4096)
             if not chunk:
-                return ""
+                return _DIED
             line += chunk
-    return str(json.loads(line)["outcome"])
+    reply: dict[str, Any] = json.loads(line)
+    return reply
+
+
+def _waited(child: subprocess.Popen[bytes]) -> int | None:
+    """Return how a process that closed its output ended; None if it has not."""
+    try:
+        return child.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        return None

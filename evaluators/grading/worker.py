@@ -1,7 +1,8 @@
 """The process that compares answers as mathematics, so that it can be killed when it hangs.
 
-A request is a line of JSON with `gold` and `answer`; a reply is a line with `outcome`. The only
-time limit is the parent's: math-verify's own use alarms, which long arithmetic does not hear.
+A request is a line of JSON with `gold`, `answer` and `seconds`; a reply is a line with `outcome`
+and the `seconds` it took. They are seconds of the processor, so that a busy machine changes no
+verdict. When they are up the kernel ends the process: long arithmetic hears no signal of Python's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +33,20 @@ def main() -> None:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
     logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     outcome("1", "x")  # loads all that is loaded on first use
-    _say(sink, "ready")
+    _say(sink, "ready", 0.0)
     for line in source:
         request = json.loads(line)
-        _say(sink, outcome(request["gold"], request["answer"]))
+        before = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, max(request["seconds"], 0.001))
+        said = outcome(request["gold"], request["answer"])
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _say(sink, said, time.process_time() - before)
 
 
-def _say(sink: Any, said: str) -> None:
-    sink.write(json.dumps({"outcome": said}) + "\n")
+def _say(sink: Any, said: str, seconds: float) -> None:
+    sink.write(json.dumps({"outcome": said, "seconds": seconds}) + "\n")
     sink.flush()
 
 

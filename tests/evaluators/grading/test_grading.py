@@ -149,7 +149,7 @@ def test_hostile_answers_are_wrong_within_bounded_time(prediction: str) -> None:
     start = time.monotonic()
     found = SHARED.grade(prediction, "x+17")
     assert found.correct is False
-    assert time.monotonic() - start < 1.0 + 20.0, "the limit, and a new process on a busy machine"
+    assert time.monotonic() - start < 8.0 + 30.0, "the limit, and a new process on a busy machine"
 
 
 def test_goes_on_after_an_answer_that_had_to_be_stopped() -> None:
