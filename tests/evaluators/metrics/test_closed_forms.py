@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.metrics import calibration, potential, sampling
+from evaluators.strategies import plurality
 
 
 def group(name: str) -> Any:
@@ -197,3 +198,19 @@ class TestGap:
     def test_refuses_a_question_without_answers(self) -> None:
         with pytest.raises(ValueError, match="without answers"):
             potential.verification_gap([[]], [[]])
+
+
+ballots = st.lists(st.sampled_from(["12", "7", "x", None]), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(ballots, st.randoms(use_true_random=False))
+def test_the_order_of_samples_decides_a_vote_only_where_it_is_tied(
+    cast: list[str | None], random: Any
+) -> None:
+    shuffled = cast.copy()
+    random.shuffle(shuffled)
+    one, other = plurality(cast), plurality(shuffled)
+    assert (one.votes, one.valid, one.tied) == (other.votes, other.valid, other.tied)
+    if one.winner is not None and other.winner is not None and not one.tied:
+        assert cast[one.winner] == shuffled[other.winner]
