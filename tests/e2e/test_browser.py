@@ -50,10 +50,11 @@ class Reader:
         page.get_by_label("Suite", exact=True).select_option(suite)
         page.get_by_label("Samples per task").fill(str(limit))
         if echo:
-            page.get_by_label("Bundled model").select_option("")
-            page.get_by_text("Runtime", exact=True).first.click()
-            page.get_by_label("Runtime", exact=True).select_option("echo")
-            page.get_by_label("Model class").fill("echo")
+            model = page.get_by_role("group", name="Model")
+            model.get_by_label("Bundled model").select_option("")
+            model.get_by_text("Runtime", exact=True).first.click()
+            model.get_by_label("Runtime", exact=True).select_option("echo")
+            model.get_by_label("Model class").fill("echo")
         for name in evaluators:
             page.locator(f'input[name="evaluators"][value="{name}"]').check()
         page.get_by_role("button", name="Submit").click()
@@ -66,7 +67,7 @@ class Reader:
 
     def find_on_board(self, suite: str, name: str):
         """Load the board until the row is there: the sweeper adds it after the run has ended."""
-        row = self.page.locator("table.board tbody tr", has_text=name).first
+        row = self.page.locator("table.board tbody tr:has(.fig)", has_text=name).first
         for _ in range(60):
             self.go(f"/?suite={suite}")
             if row.count():
@@ -134,7 +135,8 @@ def _look(reader: Reader, browser, sample: str, tmp_path: Path) -> None:
     model = reader.page.locator(".crumbs a").nth(1).get_attribute("href")
     shots = {"board": "/?suite=flips", "model": model, "run": run, "samples": f"{run}samples/",
              "transcript": sample.removeprefix(reader.url), "submit": "/submit/",
-             "status": "/status/", "evaluators": "/evaluators/", "about": "/about/"}  # fmt: skip
+             "status": "/status/", "evaluators": "/evaluators/", "about": "/about/",
+             "keys": "/keys/", "evaluator": "/evaluators/review_improve/"}  # fmt: skip
     state = reader.page.context.storage_state()
     for size, (width, height) in SIZES.items():
         for scheme in ("light", "dark"):
@@ -150,6 +152,28 @@ def _look(reader: Reader, browser, sample: str, tmp_path: Path) -> None:
                 looker.check()
                 looker.page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
             context.close()
+
+
+def test_the_form_asks_for_what_the_source_needs(reader: Reader) -> None:
+    page = reader.page
+    reader.go("/submit/")
+    model, critic = (page.get_by_role("group", name=name) for name in ("Model", "Critic"))
+    assert model.get_by_label("Bundled model").is_visible()
+    assert critic.get_by_label("Bundled model").is_hidden()
+    model.get_by_label("Where the model comes from").select_option("endpoint")
+    assert model.get_by_label("Bundled model").is_hidden()
+    model.get_by_label("URL").fill("https://127.0.0.1/v1")
+    model.get_by_label("Model name").fill("tiny")
+    model.get_by_label("Key").fill("sk-canary-in-the-browser")
+    page.locator('input[name="evaluators"][value="reask"]').check()
+    reader.check()
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_load_state()
+    assert "127.0.0.1 is not a public address" in model.locator(".error").inner_text()
+    assert model.get_by_label("URL").input_value() == "https://127.0.0.1/v1"
+    assert model.get_by_label("Key").input_value() == ""
+    assert "sk-canary" not in page.content()
+    reader.fits()
 
 
 def test_works_without_scripts(site, browser) -> None:
