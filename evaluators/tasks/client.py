@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -9,9 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evaluators.errors import BadTask, GradeError, InputError
+from evaluators.errors import BadTask, GradeError, InputError, first_error
 from evaluators.model import ChoiceLikelihood, Grade, Message, Sample, Sampling
 from evaluators.ports import Task, TaskInfo
+from evaluators.tasks.hosting import TaskHost
 from evaluators.tasks.process import ProcessLost, TaskProcess
 from evaluators.tasks.spec import TaskSpec
 
@@ -33,7 +37,7 @@ async def open_tasks(
     grade_timeout: float = GRADE_TIMEOUT,
     load_timeout: float = LOAD_TIMEOUT,
 ) -> AsyncIterator[dict[str, Task]]:
-    """Open tasks in a process of their own, which ends with the block.
+    """Open every task in a process of its own, which ends with the block.
 
     Args:
         include_paths: Folders of lm-eval YAML that are searched before the installed ones.
@@ -44,15 +48,54 @@ async def open_tasks(
         NotInstalled: No task has this name.
         BadTask: A task cannot be evaluated here, or is named twice.
     """
-    process = TaskProcess(
-        _opening(specs, include_paths), load_timeout=load_timeout, judge_timeout=grade_timeout
-    )
-    names = ", ".join(spec.name for spec in specs)
+    _check_names(specs)
+    host = TaskHost()
+    folders = _folders(include_paths)
+    processes = [
+        TaskProcess(
+            host,
+            {"specs": [spec.wire()], "folders": folders},
+            load_timeout=load_timeout,
+            judge_timeout=grade_timeout,
+        )
+        for spec in specs
+    ]
     try:
-        infos = await _loading(names, process.open()) if specs else []
-        yield {info["name"]: _RemoteTask(_info(info), process, load_timeout) for info in infos}
+        infos = await _open_all(specs, processes)
+        yield {
+            info.name: _RemoteTask(info, process, load_timeout)
+            for info, process in zip(infos, processes, strict=True)
+        }
     finally:
-        await process.close()
+        for process in processes:
+            await process.close()
+        await host.close()
+
+
+async def _open_all(
+    specs: Sequence[TaskSpec], processes: Sequence[TaskProcess]
+) -> Sequence[TaskInfo]:
+    """Open all tasks, a few at a time."""
+    room = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+
+    async def opened(spec: TaskSpec, process: TaskProcess) -> TaskInfo:
+        async with room:
+            (info,) = await _loading(spec.name, process.open())
+        return _info(info)
+
+    try:
+        async with asyncio.TaskGroup() as group:  # one that cannot be opened ends all
+            tasks = [
+                group.create_task(opened(spec, process))
+                for spec, process in zip(specs, processes, strict=True)
+            ]
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from errors
+    infos = [task.result() for task in tasks]
+    for name, count in Counter(info.name for info in infos).items():
+        if count > 1:
+            raise BadTask(task=name, reason="is named twice")
+    return infos
 
 
 class _RemoteTask:
@@ -112,15 +155,14 @@ async def _loading(name: str, asked: Any) -> Any:
         raise BadTask(task=name, reason=f"loading it failed: {lost}") from lost
 
 
-def _opening(specs: Sequence[TaskSpec], include_paths: Sequence[Path | str]) -> dict[str, object]:
-    """Return what the process is asked to open."""
-    seen: set[str] = set()
-    for spec in specs:
-        if spec.key in seen:
-            raise BadTask(task=spec.key, reason="is named twice")
-        seen.add(spec.key)
-    folders = [str(Path(path).expanduser().resolve()) for path in include_paths]
-    return {"specs": [spec.wire() for spec in specs], "folders": folders}
+def _folders(paths: Sequence[Path | str]) -> list[str]:
+    return [str(Path(path).expanduser().resolve()) for path in paths]
+
+
+def _check_names(specs: Sequence[TaskSpec]) -> None:
+    for key, count in Counter(spec.key for spec in specs).items():
+        if count > 1:
+            raise BadTask(task=key, reason="is named twice")
 
 
 def _info(fields: Mapping[str, Any]) -> TaskInfo:

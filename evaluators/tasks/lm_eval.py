@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -305,6 +306,12 @@ def quicken() -> None:
     from lm_eval import utils  # type: ignore[import-untyped] # it has no types
 
     utils.env.from_string = lru_cache(maxsize=256)(utils.env.from_string)
+
+
+def preload() -> None:
+    """Import what every task needs, which takes seconds; what is forked afterwards has it."""
+    for name in ("lm_eval.api.metrics", "lm_eval.api.utils", "lm_eval.tasks"):
+        import_module(name)
 
 
 def build_index(root: Path) -> dict[str, IndexEntry]:

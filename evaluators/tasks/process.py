@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evaluators import errors
-from evaluators.tasks.environment import child_command, child_environment
+from evaluators.tasks.hosting import ProcessEnded, TaskHost
 
 _TAIL = 4000
 _PATIENCE = 2.0
@@ -50,19 +47,26 @@ class TaskProcess:
     """A process of its own for code that may hang or crash; one message at a time."""
 
     def __init__(
-        self, opening: Mapping[str, object], *, load_timeout: float, judge_timeout: float
+        self,
+        host: TaskHost,
+        opening: Mapping[str, object],
+        *,
+        load_timeout: float,
+        judge_timeout: float,
     ) -> None:
         """Remember what to open.
 
         Args:
+            host: Forks the process.
             opening: What every fresh process is asked to open.
             load_timeout: Seconds that opening may take.
             judge_timeout: Seconds that judging the answers to one sample may take.
         """
+        self._host = host
         self._opening = opening
         self._load_timeout = load_timeout
         self._judge_timeout = judge_timeout
-        self._child: _Child | None = None
+        self._channel: int | None = None
         self._lock = asyncio.Lock()
         self._flying: set[asyncio.Task[Any]] = set()
         self._waiting: deque[_Judgement] = deque()
@@ -159,26 +163,27 @@ class TaskProcess:
 
     async def _exchange(self, do: str | None, arguments: object, *, seconds: float) -> Any:
         async with self._lock:
-            if self._child is None:
-                self._child = await _Child.start()
+            if self._channel is None:
+                self._channel = await self._host.open()
                 opened = await self._serve("open", self._opening, seconds=self._load_timeout)
                 if do is None:
                     return opened
             return await self._serve(str(do), arguments, seconds=seconds)
 
     async def _serve(self, do: str, arguments: object, *, seconds: float) -> Any:
-        child = self._child
-        if child is None:
+        channel = self._channel
+        if channel is None:
             raise ProcessLost("it is closed")
         try:
             async with asyncio.timeout(seconds):
-                reply = await child.ask({"do": do, "with": arguments})
+                body = json.dumps({"do": do, "with": arguments}).encode()
+                reply = json.loads(await self._host.ask(channel, body))
         except TimeoutError:
             await self._drop()
             raise ProcessLost(f"took longer than {seconds:g} s and was stopped") from None
-        except (OSError, asyncio.IncompleteReadError):
+        except ProcessEnded as ended:
             await self._drop()
-            raise ProcessLost(f"the grading process died ({child.obituary()})") from None
+            raise ProcessLost(f"the grading process died ({ended})") from None
         if "error" in reply:
             if do == "open":
                 await self._drop()
@@ -186,70 +191,11 @@ class TaskProcess:
         return reply["result"]
 
     async def _drop(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            await child.kill()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await self._host.kill(channel)
 
 
 def _raised(reply: Mapping[str, Any]) -> errors.RedraftError:
     error: errors.RedraftError = getattr(errors, reply["error"])(**reply["data"])
     return error
-
-
-class _Child:
-    """A running process and its pipes."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._tail = b""
-        self._drain = asyncio.create_task(self._keep_tail())
-
-    @classmethod
-    async def start(cls) -> _Child:
-        process = await asyncio.create_subprocess_exec(
-            *child_command("evaluators.tasks.worker", str(os.getpid())),
-            env=child_environment(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        return cls(process)
-
-    async def ask(self, request: object) -> Any:
-        source, sink = self._process.stdout, self._process.stdin
-        if source is None or sink is None:
-            raise ConnectionError
-        body = json.dumps(request).encode()
-        sink.write(len(body).to_bytes(4) + body)
-        await sink.drain()
-        length = int.from_bytes(await source.readexactly(4))
-        return json.loads(await source.readexactly(length))
-
-    async def kill(self) -> None:
-        """Kill the whole session: a grader may have started processes of its own."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        with contextlib.suppress(TimeoutError):  # what escaped the session may hold our pipes open
-            async with asyncio.timeout(_PATIENCE):
-                await self._process.wait()
-                await asyncio.shield(self._drain)
-        self._drain.cancel()
-        transport: asyncio.SubprocessTransport = self._process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way to close the pipes
-        transport.close()
-
-    def obituary(self) -> str:
-        """Say how it ended: its last words, or the signal."""
-        words = self._tail.decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
-        code = self._process.returncode or 0
-        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return f"{how}: {words}" if words else how
-
-    async def _keep_tail(self) -> None:
-        while self._process.stderr is not None:
-            chunk = await self._process.stderr.read(_TAIL)
-            if not chunk:
-                return
-            self._tail = (self._tail + chunk)[-_TAIL:]

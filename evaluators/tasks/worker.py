@@ -1,8 +1,8 @@
-"""The process that imports lm-eval: loads tasks, renders prompts, extracts and grades, on request.
+"""The process of one task: loads it, renders prompts, extracts and grades, on request.
 
-Requests and replies are JSON behind a length of four bytes. Everything runs in the main thread,
-because graders such as math-verify set alarms; so a grader that hangs blocks this process, and
-the parent kills it.
+It is forked from `evaluators.tasks.host`, which has imported lm-eval. Requests and replies are JSON
+behind a length of four bytes. Everything runs in the main thread, because graders such as
+math-verify set alarms; so a grader that hangs blocks this process, and the parent has it killed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from evaluators.errors import BadTask, RedraftError
 from evaluators.tasks.catalogue import Catalogue
-from evaluators.tasks.lm_eval import quicken, silence
 from evaluators.tasks.loading import OpenTask
 from evaluators.tasks.spec import TaskSpec
 
@@ -82,21 +81,19 @@ class _Service:
             return {"error": type(error).__name__, "data": error.data}
 
 
-def main() -> None:
+def serve() -> None:
     """Serve requests from stdin until it closes."""
-    _die_with(int(sys.argv[1]))
-    source, sink = _claim_channels()
-    silence()
-    quicken()
+    source, sink = claim_channels()
     service = _Service()
-    while (header := source.read(4)) and len(header) == 4:
-        request = json.loads(source.read(int.from_bytes(header)))
-        reply = json.dumps(service.answer(request), default=str).encode()
-        sink.write(len(reply).to_bytes(4) + reply)
-        sink.flush()
+    with os.fdopen(source, "rb") as requests, os.fdopen(sink, "wb") as replies:
+        while (header := requests.read(4)) and len(header) == 4:
+            request = json.loads(requests.read(int.from_bytes(header)))
+            reply = json.dumps(service.answer(request), default=str).encode()
+            replies.write(len(reply).to_bytes(4) + reply)
+            replies.flush()
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """End when the parent does, even while a grader holds the interpreter."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
@@ -111,14 +108,10 @@ def _watch(parent: int) -> None:
     os._exit(0)
 
 
-def _claim_channels() -> tuple[BinaryIO, BinaryIO]:
+def claim_channels() -> tuple[int, int]:
     """Keep stdin and stdout for ourselves, so that a task that prints or reads does no harm."""
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    source, sink = os.dup(0), os.dup(1)
     with Path(os.devnull).open("r+b") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
     return source, sink
-
-
-if __name__ == "__main__":
-    main()

@@ -91,7 +91,7 @@ class TestListing:
         own = {e.name: e.path for e in list_tasks() if e.distribution == "redraft"}
         assert own["echo_flips"].parent.parts[-2:] == ("testing", "tasks")
         assert own["rg_gcd"].parent.parts[-2:] == ("tasks", "bundled")
-        assert len(own) == 33
+        assert len(own) == 37
 
 
 class TestFinding:

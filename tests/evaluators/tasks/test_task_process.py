@@ -208,6 +208,61 @@ async def test_grading_does_not_wait_until_all_prompts_are_rendered(
     assert again == samples[:120]
 
 
+class TestSeveralTasks:
+    async def test_a_task_that_hangs_holds_up_no_other(
+        self, write_into: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        for name in ("moody", "calm"):
+            write_into(tmp_path, name, MOODY)
+        specs = [TaskSpec("moody"), TaskSpec("calm")]
+        async with open_tasks(specs, include_paths=[tmp_path], grade_timeout=3.0) as tasks:
+            moody, calm = tasks.values()
+            pids = [await pid_of(task) for task in (moody, calm)]
+            hanging = asyncio.create_task(moody.grade("0", ["backtrack"]))
+            await asyncio.sleep(0.2)
+            assert (await calm.grade("4", ["5"]))[0].correct
+            assert not hanging.done()
+            with pytest.raises(GradeError, match="took longer than 3 s"):
+                await hanging
+            assert await pid_of(calm) == pids[1]
+            assert await pid_of(moody) != pids[0]
+        assert len({*pids}) == 2
+        assert not any(map(alive, pids))
+
+    async def test_a_host_that_dies_is_replaced(self, write: Callable[..., Path]) -> None:
+        folder = write("moody", MOODY).parent
+        async with open_tasks([TaskSpec("moody")], include_paths=[folder]) as tasks:
+            pid = await pid_of(tasks["moody"])
+            os.kill(parent_of(pid), signal.SIGKILL)
+            with pytest.raises(GradeError, match="the grading process died"):
+                await tasks["moody"].grade("0", ["1"])
+            assert (await tasks["moody"].grade("0", ["1"]))[0].correct
+            assert not alive(pid)
+
+    async def test_one_that_cannot_be_opened_ends_them_all(
+        self, write_into: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        write_into(tmp_path, "moody", MOODY)
+        write_into(tmp_path, "broken", "custom_dataset: !function functions.unreachable")
+        before = children()
+        with pytest.raises(BadTask, match="'broken': its data set cannot be fetched"):
+            async with open_tasks(
+                [TaskSpec("moody"), TaskSpec("broken")], include_paths=[tmp_path]
+            ):
+                pass
+        assert children() == before
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children() -> set[str]:
+    """Return this process's children that live."""
+    found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return {pid for pid in found if alive(int(pid))}
+
+
 class TestProcess:
     async def test_it_ends_with_the_block(self, write: Callable[..., Path]) -> None:
         folder = write("moody", MOODY).parent
