@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from evaluators.errors import BadModel
 from evaluators.runtimes import bundled_models
+from evaluators.runtimes.cache import cache_dir
 from evaluators.runtimes.vllm_install import find_installation
 from leaderboard.catalog.services import register_model
 from leaderboard.runs.invariants import broken
@@ -47,6 +49,9 @@ def test_kills_of_worker_and_engine_lose_nothing(database_url, tmp_path, submit,
     """R1 with vLLM and two workers: both are at one task, and one is killed with its engine."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     found = Processes(database_url, tmp_path, REDRAFT_LEASE_SECONDS=6.0)
+    # a mark in the environment of its own, and the weights that were unpacked before
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    Path(found.mark).symlink_to(cache_dir().parent)
     try:
         run = submit(model=vllm, limit=SAMPLES, slices=12)
         workers = [found.worker("--no-celery", "--hardware=cpu") for _ in range(2)]

@@ -44,6 +44,7 @@ def test_seals_what_the_results_rest_on(finished):
         "shards": 1,
         "outcomes": {"completed": 1},
         "isolation": [],
+        "memory_ladder": [],
     }
     assert broken() == []
 
