@@ -14,7 +14,7 @@ from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task
 
 GIVE_UP_AFTER = 3
-"""Infrastructure errors in a row, with no sample going through, that mean a dead model."""
+"""Infrastructure errors in a row, with no call answered between them, that mean a dead model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,11 @@ class Limits:
 class _Progress:
     samples: Iterator[tuple[Sample, int]]
     failures_in_a_row: int = 0
-    last_failure: str = ""
+    answered: int = 0
+    """Calls that models have answered for finished samples."""
+    answered_before: int = 0
+    """Calls that had been answered when a sample failed last."""
+    open: list[Context] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ async def _lane(job: _Job) -> None:
 
 
 async def _finish(job: _Job, sample: Sample, replicate: int) -> SampleResult:
+    progress = job.progress
     context = Context(
         sample,
         models=job.models,
@@ -111,9 +116,19 @@ async def _finish(job: _Job, sample: Sample, replicate: int) -> SampleResult:
         replicate=replicate,
         allowance=Allowance(job.limits.max_calls, job.limits.max_tokens),
     )
-    return await work_on(
-        context, job.evaluator, job.params, task=job.task, seconds=job.limits.sample_seconds
-    )
+    progress.open.append(context)
+    try:
+        return await work_on(
+            context, job.evaluator, job.params, task=job.task, seconds=job.limits.sample_seconds
+        )
+    finally:
+        progress.open.remove(context)
+        progress.answered += _answered(context)
+
+
+def _answered(context: Context) -> int:
+    """Count the calls that a model has really answered: stored answers prove nothing."""
+    return sum(node.usage is not None and not node.cached for node in context.nodes)
 
 
 def _watch(progress: _Progress, result: SampleResult) -> None:
@@ -125,6 +140,9 @@ def _watch(progress: _Progress, result: SampleResult) -> None:
     if result.status != "infra_error":
         progress.failures_in_a_row = 0
         return
+    answered = progress.answered + sum(map(_answered, progress.open))
+    if answered > progress.answered_before:  # by samples that failed later, or are not finished
+        progress.answered_before, progress.failures_in_a_row = answered, 0
     progress.failures_in_a_row += 1
     if progress.failures_in_a_row >= GIVE_UP_AFTER:
         detail = result.failure.detail if result.failure else ""

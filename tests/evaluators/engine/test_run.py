@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -214,6 +215,42 @@ class TestFailures:
         results = await run(twice, ScriptedModel(["Answer: 0"]), limits=Limits(max_calls=1))
         assert {result.failure.error for result in results if result.failure} == {"budget-exceeded"}
         assert all(result.calls == 1 for result in results)
+
+    async def test_a_model_that_answers_now_and_then_is_not_given_up(self) -> None:
+        class Patchy(ScriptedModel):
+            turn = asyncio.Lock()
+            number = 0
+
+            async def complete(self, request: ChatRequest) -> Completion:
+                async with self.turn:  # every second call fails, in whatever order they come
+                    self.number += 1
+                    await asyncio.sleep(0)
+                    if self.number % 2 == 0:
+                        raise RuntimeUnavailable(reason="overloaded")
+                    return await super().complete(request)
+
+        class Unhurried(ScriptedTask):
+            async def grade(self, sample_id, answers):
+                await asyncio.sleep(0.05)  # failures come in before the first good sample does
+                return await super().grade(sample_id, answers)
+
+        task = Unhurried({str(number): "42" for number in range(32)})
+        results: list[SampleResult] = []
+
+        async def keep(result: SampleResult) -> None:
+            results.append(result)
+
+        await evaluate(
+            twice,
+            {"rounds": 0},
+            task=task,
+            samples=await task.samples(),
+            models={"actor": Patchy(["Answer: 42"])},
+            sink=keep,
+            limits=Limits(in_flight=8),
+        )
+        counts = Counter(result.status for result in results)
+        assert counts == {"ok": 16, "infra_error": 16}
 
     async def test_a_deadline_ends_the_sample_only(self) -> None:
         slow = ScriptedModel(["Answer: 0"], delay=5)
