@@ -216,12 +216,20 @@ def _command(spec: ModelSpec, socket: Path) -> list[str]:
     return [sys.executable, "-m", "evaluators.runtimes.echo", str(socket), json.dumps(given)]
 
 
+def _offers(spec: ModelSpec) -> frozenset[str] | None:
+    """Return what the echo can do; whether its arguments are usable is not the question here."""
+    try:
+        return frozenset(_options(spec).capabilities.split("+"))
+    except BadModel:
+        return None
+
+
 runtime = RuntimeKind(
     name="echo",
     summary="Repeats or follows scripted answers; no model at all.",
     command=_command,
     check=_check,
-    offers=lambda spec: frozenset(_options(spec).capabilities.split("+")),
+    offers=_offers,
 )
 """What the entry point `echo` offers."""
 
