@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.vllm]
 NAME = "bundled/smollm2-135m-instruct"
 KILLS = 2
 SAMPLES = 48
-LOADING = 240.0
+LOADING = 600.0
 """Seconds that vLLM may take to load on a busy processor."""
 
 
