@@ -36,7 +36,12 @@ LM_EVAL = "lm-eval"
 
 @click.command("run")
 @click.argument("evaluators", nargs=-1, required=True, metavar="EVALUATOR...")
-@click.option("--task", "tasks", multiple=True, help="A task, or task:mode for multiple choice; may be repeated.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    help="A task, or task:mode for multiple choice; may be repeated.",
+)
 @click.option("--suite", help="A suite, by name or as a TOML file, instead of tasks.")
 @click.option("--model", required=True, help="lm-eval's model name (hf, …) or a runtime (echo, …).")
 @click.option("--model-args", default="", help="k=v,k=v or JSON, as lm-eval takes them.")

@@ -184,9 +184,9 @@ class OpenTask:
         metadata = config.get("metadata")
         kept = dict(metadata) if isinstance(metadata, Mapping) else {}
         kept.pop("config_source", None)
-        asked = self.spec.wire()
-        if self.mode not in CHOOSING:
-            del asked["mode"]
+        asked = self.spec.changes()
+        if self.mode in CHOOSING:
+            asked["mode"] = self.mode
         digest = hashlib.sha256()
         for part in (asked, {**config, "metadata": kept}, *self._form.parts):
             digest.update(_canonical(part))

@@ -80,6 +80,11 @@ class TaskSpec:
         """Return the fields as JSON."""
         return asdict(self)
 
+    def changes(self) -> dict[str, Any]:
+        """Return the name and what differs from the defaults: new fields change no old digest."""
+        plain = asdict(type(self)(self.name))
+        return {k: v for k, v in asdict(self).items() if k == "name" or v != plain[k]}
+
     @classmethod
     def from_wire(cls, fields: Mapping[str, Any]) -> TaskSpec:
         """Build from what `wire` returned."""
