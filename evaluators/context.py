@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from evaluators.errors import BudgetExceeded, ContextTooLong, EvaluatorError
 from evaluators.model import (
     Answer,
+    Answered,
     ChatRequest,
     ChoiceLikelihood,
     Completion,
@@ -152,8 +153,7 @@ class Context:
             agent: Name of the speaker, where several share a role.
             parents: Earlier replies quoted inside a new message; others are found by themselves.
             temperature, top_p, max_tokens, stop: Replace the defaults of the call's kind.
-            logprobs: Alternatives to report for every generated token, 0 for the generated ones
-                alone; needs the capability `token_logprobs`, or `top_logprobs` above 0.
+            logprobs: Alternatives to report per token; 0 reports the generated tokens alone.
 
         Raises:
             CallRefused: The runtime will never serve this request.
@@ -163,9 +163,7 @@ class Context:
         self._allowance.reserve()
         chat = _without_spent_prefixes(messages)
         wanted = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
-        sampling = self._seeded(chat, wanted, role)
-        if logprobs is not None:
-            sampling = replace(sampling, logprobs=logprobs)
+        sampling = self._seeded(chat, replace(wanted, logprobs=logprobs), role)
         self._record_given(chat)
         slot = self._take_slot()
         model = self._model(role)
@@ -173,29 +171,19 @@ class Context:
             chat, lambda shown: model.complete(ChatRequest(shown, sampling))
         )
         self._allowance.tokens += completion.usage.completion_tokens
-        node = self._fill(
+        node = self._fill_call(
             slot,
+            completion,
+            chat=chat,
             kind=kind,
             role=role,
-            round=_turns(chat, self.sample) if round is None else round,
+            round=round,
             agent=agent,
-            parents=_parents(chat, parents),
-            messages=chat,
-            text=completion.text,
-            finish_reason=completion.finish_reason,
+            parents=parents,
             sampling=sampling,
-            usage=completion.usage,
-            cached=completion.cached,
-            payload=_prompts(chat) | _sum_of_logprobs(completion) | dropped,
+            payload=_sum_of_logprobs(completion) | dropped,
         )
-        return Reply(
-            completion.text,
-            completion.finish_reason,
-            completion.usage,
-            node.idx,
-            prefix=chat[-1].content if chat and chat[-1].role == "assistant" else "",
-            logprobs=completion.logprobs,
-        )
+        return _reply(completion, node, chat)
 
     async def generate_many(
         self, messages: Sequence[Message], count: int, **options: Any
@@ -244,21 +232,20 @@ class Context:
             chat, lambda shown: model.likelihood(LikelihoodRequest(shown, texts, labels))
         )
         logprobs = [choice.logprob for choice in found.choices]
-        payload = {"choices": list(choices), "logprobs": logprobs, "labels": labels}
-        node = self._fill(
+        payload: dict[str, Json] = {
+            "choices": list(choices), "logprobs": logprobs, "labels": labels,
+        }  # fmt: skip
+        node = self._fill_call(
             slot,
+            found,
+            chat=chat,
             kind=kind,
             role=role,
-            round=_turns(chat, self.sample) if round is None else round,
+            round=round,
             agent="",
-            parents=_parents(chat, parents),
-            messages=chat,
-            text="",
-            finish_reason=None,
+            parents=parents,
             sampling=None,
-            usage=found.usage,
-            cached=found.cached,
-            payload=payload | _prompts(chat) | dropped,
+            payload=payload | dropped,
         )
         return Scores(found.choices, found.usage, node.idx)
 
@@ -335,6 +322,32 @@ class Context:
         self._slots[slot] = node
         return node
 
+    def _fill_call(
+        self,
+        slot: int,
+        answered: Answered,
+        *,
+        chat: Sequence[Message],
+        round: int | None,  # noqa: A002 - the field's own term
+        parents: Sequence[Reply | int],
+        payload: Mapping[str, Json],
+        **fields: Any,
+    ) -> Node:
+        """Make the node of a call, with what follows from its chat and its answer."""
+        generated = answered if isinstance(answered, Completion) else None
+        return self._fill(
+            slot,
+            round=_turns(chat, self.sample) if round is None else round,
+            parents=_parents(chat, parents),
+            messages=chat,
+            text=generated.text if generated else "",
+            finish_reason=generated.finish_reason if generated else None,
+            usage=answered.usage,
+            cached=answered.cached,
+            payload={**_prompts(chat), **payload},
+            **fields,
+        )
+
     def _record_given(self, chat: Sequence[Message]) -> None:
         """Make nodes of assistant messages that no call produced and the prompt does not hold."""
         known = {id(message) for message in self.sample.messages}
@@ -379,6 +392,17 @@ class Context:
         )
         digest = hashlib.sha256(place.encode()).digest()
         return replace(sampling, seed=int.from_bytes(digest[:4]) >> (32 - SEED_BITS))
+
+
+def _reply(completion: Completion, node: Node, chat: Sequence[Message]) -> Reply:
+    return Reply(
+        completion.text,
+        completion.finish_reason,
+        completion.usage,
+        node.idx,
+        prefix=chat[-1].content if chat and chat[-1].role == "assistant" else "",
+        logprobs=completion.logprobs,
+    )
 
 
 def gradable(answer: Reply | Answer | str) -> str | tuple[ChoiceLikelihood, ...]:
