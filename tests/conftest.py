@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test asserts speed: a machine that is busy with something else must not fail one.
+hypothesis.settings.register_profile("redraft", deadline=None)
+hypothesis.settings.load_profile("redraft")
 
 
 @pytest.fixture(scope="session")
