@@ -11,6 +11,7 @@ from evaluators.context import Context, OracleVerdict
 from evaluators.evaluator import Evaluator, evaluator
 from evaluators.model import (
     Answer,
+    Given,
     Message,
     Outcome,
     Reply,
@@ -27,6 +28,7 @@ __all__ = [
     "Answer",
     "Context",
     "Evaluator",
+    "Given",
     "Message",
     "OracleVerdict",
     "Outcome",

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from docstring_parser import Docstring, parse
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 TEXT_MODES: frozenset[TaskMode] = frozenset({"generate_until", "generative"})
 """Modes of tasks whose answers are written."""
+
+Control = Literal["greedy", "sc_calls", "sc_tokens", "best_of_n", "null_turn", "retry"]
+"""What a result is held against: one greedy answer; a vote over as many samples as the method
+makes calls, or as make up its tokens; the best of that many by a score; a second turn that says
+nothing; and, for methods that gold gates, another try behind the same gate."""
+
+CONTROLS: tuple[Control, ...] = ("greedy", "sc_calls", "sc_tokens", "best_of_n", "null_turn")
+"""The controls of a method that says nothing else."""
 
 RESERVED = 2
 """Leading arguments of an evaluator that are not parameters: the context and the sample."""
@@ -51,6 +59,10 @@ class Evaluator:
     """Modes of tasks that it can work on."""
     roles: frozenset[ModelRole] = frozenset()
     """Roles beside the actor's that another model may play."""
+    source: str = ""
+    """arXiv id of the paper it follows, such as `2303.17651`; empty for what has no paper."""
+    controls: tuple[Control, ...] = CONTROLS
+    """What its results are held against at equal compute; none for what is itself a control."""
 
     @property
     def name(self) -> str:
@@ -130,6 +142,8 @@ def evaluator(
     requires: Iterable[str] = ("chat",),
     modes: Iterable[TaskMode] = TEXT_MODES,
     roles: Iterable[ModelRole] = (),
+    source: str = "",
+    controls: Iterable[Control] = CONTROLS,
 ) -> Callable[[Callable[..., Awaitable[Outcome]]], Evaluator]:
     """Turn an async function `(ctx, sample, *, params) -> Outcome` into an evaluator.
 
@@ -141,20 +155,33 @@ def evaluator(
         modes: Task modes that it can work on; `likelihood` for methods that answer with
             likelihoods of the sample's choices.
         roles: Roles that it calls besides the actor, such as `critic`; another model may play them.
+        source: arXiv id of the paper that it follows.
+        controls: What its results are held against; `()` for a method that is itself a control.
 
     Raises:
         TypeError: The function is not async, its parameters are not keyword-only and annotated, or
-            a capability does not exist.
+            a capability or control does not exist.
     """
     needs = frozenset(requires)
     if unknown := needs - CAPABILITIES.keys():
         known = ", ".join(CAPABILITIES)
         raise TypeError(f"there is no capability {min(unknown)!r}; there are: {known}")
+    held_against = tuple(controls)
+    if strange := set(held_against) - set(get_args(Control)):
+        known = ", ".join(get_args(Control))
+        raise TypeError(f"there is no control {min(strange)!r}; there are: {known}")
 
     def wrap(function: Callable[..., Awaitable[Outcome]]) -> Evaluator:
         _check_shape(function)
         return Evaluator(
-            function, tuple(metrics), information, needs, frozenset(modes), frozenset(roles)
+            function,
+            tuple(metrics),
+            information,
+            needs,
+            frozenset(modes),
+            frozenset(roles),
+            source,
+            held_against,
         )
 
     return wrap

@@ -182,6 +182,18 @@ Answered: TypeAlias = Completion | Likelihoods
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A solution that is put before the model to be judged; its label stays with the task."""
+
+    text: str
+    """The whole solution."""
+    steps: tuple[str, ...] = ()
+    """Its steps in order, where the data set has them apart."""
+    author: str = ""
+    """Who wrote it, such as a model's name; empty where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One question as evaluators see it: no gold answer, no label."""
 
@@ -199,6 +211,8 @@ class Sample:
     """Options of a multiple-choice question; in likelihood mode the exact continuations."""
     metadata: Mapping[str, Json] = field(default_factory=lambda: MappingProxyType({}))
     """Public facts about the sample, such as its difficulty or category."""
+    given: Given | None = None
+    """A solution to judge, in tasks of critique; graded as an answer, it gets its stored label."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -313,6 +327,9 @@ class Verdict:
     """None when the verdict could not be parsed."""
     node: int
     score: float | None = None
+    """The larger, the more likely right; a probability where it lies between 0 and 1."""
+    step: int | None = None
+    """The step called the first mistake, from 0; -1 says that there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +361,8 @@ class Grade:
     """Every metric of every filter, keyed `metric,filter` as lm-eval does."""
     extractions: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
     """What every filter extracted."""
+    first_error: int | None = None
+    """Where the task knows the first wrong step of the text, from 0; -1: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ CHANGES = (
 """Options that change how a task is put or graded."""
 
 ENDPOINT = "endpoint"
+"""The runtime whose models are somewhere else."""
+
 LM_EVAL = "lm-eval"
 """The runtime of every model name that is not itself a runtime."""
 
@@ -177,19 +179,7 @@ def _tasks(options: dict[str, Any]) -> tuple[list[TaskSpec], dict[str, int | Non
         specs = resolve_modes(named, include_paths=options["paths"])
     if options["limit"]:
         limits = {spec.key: options["limit"] for spec in specs}
-    changes = {
-        key: options[key]
-        for key in (
-            "num_fewshot",
-            "metric",
-            "filter",
-            "max_tokens",
-            "temperature",
-            "overlong",
-            "system_prompt",
-        )
-        if options[key] is not None
-    }
+    changes = {key: options[key] for key in CHANGES if options[key] is not None}
     return [replace(spec, **changes) for spec in specs], limits
 
 

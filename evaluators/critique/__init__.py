@@ -1,6 +1,7 @@
-"""Shared protocols of critique: how verdicts are read, and what unreadable ones count as."""
+"""Shared protocols of critique: how judged text is quoted and verdicts are read."""
 
 from evaluators.critique.policies import LOCATIONS, PAIR_POLICIES, POLICIES, PairPolicy, Policy
+from evaluators.critique.quoting import quoted
 from evaluators.critique.verdicts import Judged, parse_verdict
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "PairPolicy",
     "Policy",
     "parse_verdict",
+    "quoted",
 ]

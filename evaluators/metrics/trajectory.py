@@ -99,7 +99,13 @@ def _tokens_of_first_answer(result: SampleResult) -> int | None:
 def _judgements(result: SampleResult) -> tuple[Judgement, ...]:
     """Put every verdict beside the grade of the answer it is about."""
     return tuple(
-        Judgement(result.answers[v.answer].grade.correct, v.value, v.score)
+        Judgement(
+            result.answers[v.answer].grade.correct,
+            v.value,
+            v.score,
+            location=v.step,
+            gold_location=result.answers[v.answer].grade.first_error,
+        )
         for v in result.verdicts
         if 0 <= v.answer < len(result.answers)
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from evaluators.answers import answer_key
+from evaluators.context import Context
+from evaluators.model import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,19 @@ def plurality(ballots: Sequence[str | None]) -> Vote:
     top = max(counts.values())
     leaders = [key for key, count in counts.items() if count == top]
     return Vote(keys.index(leaders[0]), top, counts.total(), tied=len(leaders) > 1)
+
+
+async def vote(ctx: Context, replies: Sequence[Reply], *, round: int = 0) -> tuple[Reply, Vote]:  # noqa: A002 - the field's own term
+    """Let replies vote with the answers that the task extracts, and write the vote down.
+
+    Returns:
+        The first reply with the winning answer, the first of all where no ballot is valid; and how
+        the vote went. The reply is the answer state to return.
+    """
+    ballots = [await ctx.extract(reply) for reply in replies]
+    found = plurality(ballots)
+    chosen = replies[found.winner or 0]
+    ctx.record(
+        "vote", chosen.text, parents=replies, round=round, ballots=ballots, votes=found.votes
+    )
+    return chosen, found

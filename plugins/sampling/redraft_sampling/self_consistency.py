@@ -26,9 +26,6 @@ async def self_consistency(
         temperature: Sampling temperature of every answer.
     """
     replies = await ctx.generate_many(sample.messages, samples, temperature=temperature)
-    ballots = [await ctx.extract(reply) for reply in replies]
-    vote = strategies.plurality(ballots)
-    chosen = replies[vote.winner or 0]
-    ctx.record("vote", chosen.text, parents=replies, ballots=ballots, votes=vote.votes)
+    chosen, vote = await strategies.vote(ctx, replies)
     facts = {"votes": vote.votes, "valid": vote.valid, "tied": vote.tied}
     return Outcome([replies[0], chosen], facts=facts)
