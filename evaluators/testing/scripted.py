@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from evaluators.answers import same_answer
 from evaluators.context import Context
@@ -14,6 +15,7 @@ from evaluators.model import (
     ChatRequest,
     ChoiceLikelihood,
     Completion,
+    Given,
     Grade,
     LikelihoodRequest,
     Likelihoods,
@@ -115,6 +117,8 @@ class ScriptedTask:
         sampling: How answer calls are decoded.
         choices: Options of every question, the right one among them; the task is then put by
             likelihood.
+        given: A solution to every question, for methods that judge one; graded like any answer.
+        first_error: Its first wrong step, from 0; -1 says that there is none.
     """
 
     def __init__(
@@ -123,9 +127,13 @@ class ScriptedTask:
         *,
         sampling: Sampling | None = None,
         choices: Sequence[str] = (),
+        given: Given | None = None,
+        first_error: int | None = None,
     ) -> None:
         self._gold = dict(gold or {"0": "42"})
         self._choices = tuple(choices)
+        self._given = given
+        self._first_error = first_error
         self.info = TaskInfo(
             name="scripted",
             version="1",
@@ -150,7 +158,9 @@ class ScriptedTask:
         """Return one sample: a system prompt and a question that does not give gold away."""
         question = user(f"What is the answer to question {sample_id}?")
         prompt = (system("Answer briefly."), question)
-        return Sample(sample_id, "scripted", prompt, (question,), choices=self._choices)
+        return Sample(
+            sample_id, "scripted", prompt, (question,), choices=self._choices, given=self._given
+        )
 
     async def grade(
         self, sample_id: str, answers: Sequence[str | Sequence[ChoiceLikelihood]]
@@ -160,7 +170,11 @@ class ScriptedTask:
         Of likelihoods, the likeliest choice is the answer.
         """
         gold = self._gold[sample_id]
-        return [_grade(_text(answer), gold) for answer in answers]
+        return [self._labelled(_grade(_text(answer), gold), answer) for answer in answers]
+
+    def _labelled(self, grade: Grade, answer: str | Sequence[ChoiceLikelihood]) -> Grade:
+        judged = self._given is not None and answer == self._given.text
+        return replace(grade, first_error=self._first_error) if judged else grade
 
     async def extract(self, sample_id: str, text: str) -> str | None:
         """Return what stands after the last `Answer:`; None when it is blank."""
@@ -176,6 +190,7 @@ class ScriptedContext(Context):
         gold: The right answer to the sample.
         choices: Options of the question, for methods that weigh them.
         weigh: Log-likelihoods of a request's choices, as `ScriptedModel` takes it.
+        given, first_error: A solution to judge, as `ScriptedTask` takes it.
     """
 
     def __init__(
@@ -185,9 +200,11 @@ class ScriptedContext(Context):
         gold: str = "42",
         choices: Sequence[str] = (),
         weigh: Weigher | None = None,
+        given: Given | None = None,
+        first_error: int | None = None,
     ) -> None:
         self.model = ScriptedModel(script, weigh=weigh)
-        task = ScriptedTask({"0": gold}, choices=choices)
+        task = ScriptedTask({"0": gold}, choices=choices, given=given, first_error=first_error)
         super().__init__(task.sample("0"), models={"actor": self.model}, task=task)
 
 
@@ -198,6 +215,8 @@ async def play(
     gold: str = "42",
     choices: Sequence[str] = (),
     weigh: Weigher | None = None,
+    given: Given | None = None,
+    first_error: int | None = None,
     **params: object,
 ) -> SampleResult:
     """Run an evaluator on one scripted sample through the real engine and return its result.
@@ -207,7 +226,7 @@ async def play(
     """
     if not choices and "generate_until" not in evaluator.modes:
         choices = [f"{MARK} {text}" for text in (gold, f"not {gold}", "neither")]
-    task = ScriptedTask({"0": gold}, choices=choices)
+    task = ScriptedTask({"0": gold}, choices=choices, given=given, first_error=first_error)
     results: list[SampleResult] = []
 
     async def keep(result: SampleResult) -> None:
