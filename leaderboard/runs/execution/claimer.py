@@ -8,11 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from leaderboard.runs.devices import Watch
+from leaderboard.runs.errors import Failure
 from leaderboard.runs.execution.plugins import Plugins
 from leaderboard.runs.execution.session import Session
 from leaderboard.runs.execution.tools import Tools
 from leaderboard.runs.hardware import Slot
 from leaderboard.runs.services import claim
+
+KEY_REPLACED = Failure("run:app:key-replaced", "")
+"""Why work with a key that is no longer in force is given up and taken up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,9 @@ class Claimer:
         if held is None:
             await self._cool_down()
             return False
-        if session is not None and session.engine_key != held.engine_key:
+        if session is not None and not session.serves(held):
+            if session.jobs:  # of the same model, with a key that is no longer in force
+                session.give_up(KEY_REPLACED)
             await session.close()
             session = self._session = None
         if session is None:

@@ -32,7 +32,7 @@ class Session:
         self._slot = slot
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sides: dict[str, Host] = {}
+        self._sides: dict[tuple[str, str], Host] = {}
         self._side_left = asyncio.Event()
         self._wake = asyncio.Event()
         gpus = self._place(held.actor_gpus, taken=())
@@ -52,6 +52,10 @@ class Session:
     def usable(self) -> bool:
         """More shards may come aboard."""
         return self._main.usable
+
+    def serves(self, held: Claim) -> bool:
+        """Tell whether a shard's model is the one that is held, opened with the key in force."""
+        return self._main.player.runtime_key == held.actor.runtime_key
 
     @property
     def loaded(self) -> bool:
@@ -136,6 +140,10 @@ class Session:
         if self.room:
             self._wake.set()
 
+    def give_up(self, failure: Failure) -> None:
+        """Let the jobs aboard end and be taken up again with a runtime opened anew."""
+        self._main.break_down(failure)
+
     async def drain(self) -> None:
         """Have every job store what it has and let go."""
         for job in self._jobs.values():
@@ -179,18 +187,18 @@ class Session:
         """
         if not self._fits(player, beside=()):
             raise BadModel(model=player.label, reason=self._no_room(player))
-        host = self._sides.get(player.engine_key)
+        host = self._sides.get(player.runtime_key)
         while not (host.usable if host else self._fits(player, beside=tuple(self._sides.values()))):
             self._side_left.clear()
             await self._side_left.wait()
-            host = self._sides.get(player.engine_key)
+            host = self._sides.get(player.runtime_key)
         if host is None:
             taken = [
                 gpu for other in (self._main, *self._sides.values()) for gpu in other.gpus or ()
             ]
             gpus = self._place(count_of(player.hardware), taken=tuple(taken))
             host = Host(player, tools=self._tools, gpus=gpus, on_break=self._end_users)
-            self._sides[player.engine_key] = host
+            self._sides[player.runtime_key] = host
         host.join(held.shard)
         return host
 

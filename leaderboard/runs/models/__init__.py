@@ -1,5 +1,6 @@
 """Rows of a run: what was asked for, who works on it, and what came out."""
 
+from leaderboard.runs.models.controls import RunControl
 from leaderboard.runs.models.results import (
     AnswerState,
     Generation,
@@ -7,7 +8,15 @@ from leaderboard.runs.models.results import (
     Node,
     SampleResult,
 )
-from leaderboard.runs.models.work import Attempt, Event, Run, Shard, State, Submission, Worker
+from leaderboard.runs.models.work import (
+    Attempt,
+    Event,
+    Run,
+    Shard,
+    State,
+    Submission,
+    Worker,
+)
 
 __all__ = [
     "AnswerState",
@@ -17,6 +26,7 @@ __all__ = [
     "Judgement",
     "Node",
     "Run",
+    "RunControl",
     "SampleResult",
     "Shard",
     "State",

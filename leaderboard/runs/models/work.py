@@ -59,6 +59,10 @@ class Submission(models.Model):
         LanguageModel, models.PROTECT, null=True, blank=True, related_name="submissions_as_critic"
     )
     """Another model to play the critic, for evaluators that have one; None is the model itself."""
+    judge_model = models.ForeignKey(
+        LanguageModel, models.PROTECT, null=True, blank=True, related_name="submissions_as_judge"
+    )
+    """Another model to play the judge, likewise."""
     replicates = models.PositiveSmallIntegerField(default=1, db_default=1)
     """Trajectories per question."""
     created_at = models.DateTimeField(db_default=Now())
@@ -86,6 +90,10 @@ class Run(models.Model):
         LanguageModel, models.PROTECT, null=True, blank=True, related_name="runs_as_critic"
     )
     """Who plays the critic; None is the model itself, or an evaluator without that role."""
+    judge_model = models.ForeignKey(
+        LanguageModel, models.PROTECT, null=True, blank=True, related_name="runs_as_judge"
+    )
+    """Who plays the judge, likewise."""
     replicates = models.PositiveSmallIntegerField(default=1, db_default=1)
     """Trajectories per question: a shard of size n plans n x replicates rows."""
     identity = models.CharField(max_length=64)
@@ -106,9 +114,22 @@ class Run(models.Model):
     manifest = models.JSONField(null=True, blank=True)
     manifest_sha256 = models.CharField(max_length=64, blank=True)
     published = models.BooleanField(default=True)
+    with_controls = models.BooleanField(default=False, db_default=False)
+    """Its result is to be held against controls, which are made once it has completed."""
+    controls_made_at = models.DateTimeField(null=True, blank=True)
+    """When that was done, controls that cannot be made included; null while it is to be done."""
+    control_only = models.BooleanField(default=False, db_default=False)
+    """Made to hold others against; nobody asked for it by itself."""
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["id"],
+                condition=Q(state="COMPLETED", with_controls=True, controls_made_at__isnull=True),
+                name="run_without_its_controls",
+            )
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["identity"],
@@ -129,9 +150,16 @@ class Run(models.Model):
 
     @property
     def information(self) -> str:
-        """What the method learns beyond the model itself; another model's critique is external."""
+        """What the method learns beyond the model itself; another model's words are external."""
         declared = self.evaluator.information
-        return declared if declared != "intrinsic" or not self.critic_model_id else EXTERNAL
+        helped = self.critic_model_id is not None or self.judge_model_id is not None
+        return EXTERNAL if declared == "intrinsic" and helped else declared
+
+    @property
+    def others(self) -> dict[str, LanguageModel]:
+        """The roles that other models play, and who they are."""
+        roles = {"critic": self.critic_model, "judge": self.judge_model}
+        return {role: model for role, model in roles.items() if model is not None}
 
 
 class Shard(models.Model):

@@ -56,6 +56,13 @@ class Player:
     hardware: str
     keyed: bool = False
     """An endpoint that is called with its owner's key."""
+    key: str = ""
+    """Which key that is: another one has another name."""
+
+    @property
+    def runtime_key(self) -> tuple[str, str]:
+        """Equal for what one open runtime can serve: an endpoint is opened with a key."""
+        return self.engine_key, self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +225,7 @@ def player_of(model: LanguageModel) -> Player:
         },
         hardware=hardware_of(model.runtime, model.args),
         keyed=model.keyed,
+        key=str(model.key_id or ""),
     )
 
 

@@ -13,15 +13,19 @@ from yarl import URL
 
 from evaluators.testing.stub_faults import FaultOptions
 from evaluators.testing.stub_server import StubOptions, serve
-from leaderboard.catalog.keys import delete_key
+from leaderboard.catalog.endpoints import origin_of
+from leaderboard.catalog.keys import delete_key, store_key
 from leaderboard.catalog.services import register_endpoint
 from leaderboard.runs.hardware import Slot
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Generation, Run, Shard, State
+from leaderboard.runs.models.work import TERMINAL
+from leaderboard.runs.signals import run_finished
 from tests.leaderboard.runs.conftest import echo
 
 KEY = "sk-canary-0123456789abcdef"
 ANYWHERE = (Slot(("cpu",)), Slot(("endpoint",)))
+NEW_KEY = "sk-canary-fedcba9876543210"
 
 
 @contextmanager
@@ -75,6 +79,35 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(submit, work, endpoint, s
     shard = Shard.objects.get()
     said = f"{run.manifest} {shard.facts} {shard.attempts.values()} {caplog.text}"
     assert KEY not in said
+    assert broken() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2], ids=["one after the other", "side by side"])
+def test_a_key_that_was_replaced_is_not_used_any_more(submit, work, user, at_once):
+    """When the first shard is done, its key is replaced; what is made after has the new one."""
+    with served(StubOptions(delay=0.02)) as stub:
+        url = URL(stub.url)
+        allowed = [f"{url.host}:{url.port}"]
+        with override_settings(REDRAFT_ENDPOINT_ALLOW=allowed, REDRAFT_BACKOFF_LIMIT_SECONDS=0.01):
+            model = register_endpoint(user=user, url=stub.url, name="stub", secret=KEY)
+            runs = [submit("single_pass", model=model, limit=n)[0] for n in (2, 48, 24)]
+            replaced: list[int] = []
+
+            def replace(**_: object) -> None:
+                if not replaced:
+                    replaced.append(stub.calls)
+                    store_key(user=user, origin=origin_of(model.location), secret=NEW_KEY)
+
+            run_finished.connect(replace)
+            try:
+                while not all(ended(run)[0] in TERMINAL for run in runs):
+                    work(slots=ANYWHERE, shards_at_once=at_once)
+            finally:
+                run_finished.disconnect(replace)
+    assert {ended(run) for run in runs} == {(State.COMPLETED, "")}
+    sent = [call.get("Authorization") for call in stub.headers]
+    assert sent[0] == f"Bearer {KEY}"
+    assert sent[-1] == f"Bearer {NEW_KEY}"
     assert broken() == []
 
 

@@ -1,0 +1,34 @@
+"""What results are held against: other runs of the same model on the same samples."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from leaderboard.runs.models.work import Run
+
+
+class RunControl(models.Model):
+    """What a completed run is held against: another run of the same model on the same samples."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="controls")
+    kind = models.CharField(max_length=24)
+    """One of `evaluators.evaluator.CONTROLS`, or `retry`."""
+    control = models.ForeignKey(
+        Run, models.SET_NULL, null=True, blank=True, related_name="controlled"
+    )
+    """The run; null where there is none."""
+    reason = models.TextField(blank=True)
+    """Why there is none; empty for one that was deleted."""
+    note = models.TextField(blank=True)
+    """How the control was chosen, such as the number of samples that make its cost equal."""
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "kind"], name="run_control_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} against {self.kind}"
