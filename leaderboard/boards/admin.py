@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from leaderboard.boards.models import Entry, EventCursor, TaskEntry
+from leaderboard.boards.models import Against, Entry, EventCursor, TaskEntry
 from leaderboard.core.admin_readonly import ReadOnlyAdmin
 
 
@@ -35,6 +35,20 @@ class TaskEntryAdmin(ReadOnlyAdmin):
     list_display = ("entry", "task", "n", "n_total")
     list_select_related = ("entry__model", "entry__evaluator")
     list_filter = ("task",)
+
+
+@admin.register(Against)
+class AgainstAdmin(ReadOnlyAdmin):
+    """Rows held against their controls."""
+
+    list_display = ("entry", "kind", "control", "gain", "n")
+    list_select_related = (
+        "entry__model",
+        "entry__evaluator",
+        "control__model",
+        "control__evaluator",
+    )
+    list_filter = ("kind",)
 
 
 @admin.register(EventCursor)

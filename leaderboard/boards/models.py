@@ -67,6 +67,32 @@ class TaskEntry(models.Model):
         return f"{self.entry_id}/{self.task}"
 
 
+class Against(models.Model):
+    """A board row held against one of its controls: paired differences on the same samples."""
+
+    entry = models.ForeignKey(Entry, models.CASCADE, related_name="against")
+    kind = models.CharField(max_length=24)
+    """As `leaderboard.runs.models.RunControl` names it."""
+    control = models.ForeignKey(Entry, models.CASCADE, related_name="controlled")
+    estimates = models.JSONField(default=dict)
+    """The row less its control, by metric: macro means of the paired differences by task."""
+    tasks = models.JSONField(default=dict)
+    """By task: samples in both and on one side only, differences, the test of the last answers."""
+    gain = models.FloatField(null=True)
+    """Difference of the last accuracies; null where no task could be compared."""
+    n = models.PositiveIntegerField(default=0)
+    """Samples scored on both sides."""
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["entry", "kind"], name="against_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} against {self.kind}"
+
+
 class EventCursor(models.Model):
     """How far the boards have read the run events."""
 

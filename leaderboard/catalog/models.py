@@ -185,6 +185,12 @@ class EvaluatorVersion(models.Model):
     roles = models.JSONField(default=list, db_default=[])
     """Roles beside the actor's that another model may play."""
     metrics = models.JSONField(default=list)
+    source = models.CharField(max_length=40, blank=True, default="", db_default="")
+    """arXiv id of the paper that it follows."""
+    controls = models.JSONField(default=list, db_default=[])
+    """What its results are held against, by kind of control."""
+    card = models.JSONField(default=dict, db_default={})
+    """Its method card as data: prompts, turns, deviations, published figures."""
     installed = models.BooleanField(default=True)
     problem = models.TextField(blank=True)
     """Why an installed plugin cannot be used, in one line."""

@@ -16,6 +16,7 @@ from leaderboard.runs.models import (
     Judgement,
     Node,
     Run,
+    RunControl,
     SampleResult,
     Shard,
     Submission,
@@ -61,6 +62,16 @@ class RunAdmin(ReadOnlyAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         """Keep everything else as it happened."""
         return [field.name for field in self.opts.fields if field.name != "published"]
+
+
+@admin.register(RunControl)
+class RunControlAdmin(ReadOnlyAdmin):
+    """What results are held against."""
+
+    list_display = ("run", "kind", "control", "note", "reason")
+    list_filter = ("kind",)
+    list_select_related = ("run", "control")
+    search_fields = ("run__public_id", "control__public_id")
 
 
 @admin.register(Shard)

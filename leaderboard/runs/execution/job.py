@@ -194,6 +194,11 @@ class Job:
         # A batch is only full while more samples are waiting for it than it has rows.
         batch = models["actor"].running.info.batch_size
         lanes = max(self._tools.numbers.samples_in_flight, 2 * batch)
+        infos = [opened.running.info for opened in models.values()]
+        limits = Limits(in_flight=lanes).patient_with(
+            [info.batch_size for info in infos if not info.stable],
+            at_once=self._tools.numbers.shards_at_once,
+        )
         work = asyncio.create_task(
             evaluate(
                 evaluator,
@@ -204,7 +209,7 @@ class Job:
                 sink=self._keep,
                 seed=self.held.seed,
                 replicates=self.held.replicates,
-                limits=Limits(in_flight=lanes),
+                limits=limits,
             )
         )
         flusher = asyncio.create_task(self._batch.flush_by_age())
