@@ -1,7 +1,39 @@
-"""Moves that methods share: prompts from files, numbered candidates, votes over answers."""
+"""Moves that methods share: prompts from files, numbered candidates, votes, checks, revisions."""
 
 from evaluators.strategies.candidates import numbered, read_choice
+from evaluators.strategies.checking import (
+    APPROVED,
+    OUT_OF_ROUNDS,
+    Check,
+    Read,
+    Reading,
+    Revisions,
+    check,
+    instructed,
+    question_text,
+    revise_in_chat,
+    until_approved,
+)
 from evaluators.strategies.prompts import Prompt, replaced
 from evaluators.strategies.voting import Vote, plurality, vote
 
-__all__ = ["Prompt", "Vote", "numbered", "plurality", "read_choice", "replaced", "vote"]
+__all__ = [
+    "APPROVED",
+    "OUT_OF_ROUNDS",
+    "Check",
+    "Prompt",
+    "Read",
+    "Reading",
+    "Revisions",
+    "Vote",
+    "check",
+    "instructed",
+    "numbered",
+    "plurality",
+    "question_text",
+    "read_choice",
+    "replaced",
+    "revise_in_chat",
+    "until_approved",
+    "vote",
+]

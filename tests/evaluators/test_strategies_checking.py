@@ -1,0 +1,118 @@
+"""Checks read verdicts, loops stop when one approves, and nothing unreadable approves."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluators.api import Prompt, assistant, strategies, system, user
+from evaluators.strategies import APPROVED, OUT_OF_ROUNDS, Reading
+from evaluators.testing import ScriptedContext
+
+VERIFY = Prompt("verify", "Is it right?")
+REVISE = Prompt("revise", "Write it again.")
+RIGHT, WRONG = "Verdict: correct", "Verdict: wrong"
+
+
+async def revisions(script: list[str], rounds: int):
+    ctx = ScriptedContext(script)
+    first = await ctx.generate(ctx.sample.messages)
+    found = await strategies.revise_in_chat(
+        ctx,
+        ctx.sample.messages,
+        first,
+        rounds=rounds,
+        verify=VERIFY,
+        revise=REVISE,
+        agent="chain 1",
+    )
+    return ctx, found
+
+
+class TestCheck:
+    @pytest.mark.parametrize(
+        ("said", "value"), [(RIGHT, "correct"), (WRONG, "wrong"), ("Hm.", None)]
+    )
+    async def test_reads_a_verdict(self, said: str, value: str | None) -> None:
+        ctx = ScriptedContext([said])
+        checked = await strategies.check(ctx, [user("Is 2 right?")], answer=3, round=1)
+        assert (checked.reply.text, checked.verdict.value) == (said, value)
+        assert (checked.verdict.answer, checked.verdict.node) == (3, checked.reply.node)
+        assert checked.approves is (value == "correct")
+        assert (ctx.nodes[0].kind, ctx.nodes[0].round) == ("verify", 1)
+
+    async def test_keeps_score_and_step_of_a_reading(self) -> None:
+        ctx = ScriptedContext(["third step"])
+        checked = await strategies.check(
+            ctx, [user("?")], read=lambda text: Reading("wrong", 0.25, len(text.split()))
+        )
+        assert (checked.verdict.score, checked.verdict.step) == (0.25, 2)
+
+    async def test_follows_the_options_of_a_call(self) -> None:
+        ctx = ScriptedContext([RIGHT])
+        await strategies.check(
+            ctx, [user("?")], kind="critique", role="critic", agent="a", temperature=0.5
+        )
+        node = ctx.nodes[0]
+        assert (node.kind, node.role, node.agent) == ("critique", "critic", "a")
+        assert node.sampling.temperature == 0.5
+
+
+class TestReviseInChat:
+    async def test_stops_when_a_check_approves(self) -> None:
+        ctx, found = await revisions(["41", WRONG, "42", RIGHT], rounds=4)
+        assert [answer.text for answer in found.answers] == ["41", "42"]
+        assert [(v.answer, v.value) for v in found.verdicts] == [(0, "wrong"), (1, "correct")]
+        assert (found.approved, found.stop_reason, found.last.text) == (True, APPROVED, "42")
+        assert len(ctx.nodes) == 4
+
+    @pytest.mark.parametrize("rounds", [0, 1, 3])
+    @pytest.mark.parametrize("said", [WRONG, "Hm."])
+    async def test_goes_on_to_the_last_round_otherwise(self, said: str, rounds: int) -> None:
+        ctx, found = await revisions(["41", *[said, "41"] * 3], rounds=rounds)
+        assert len(ctx.nodes) == 1 + 2 * rounds
+        assert (len(found.answers), len(found.checks)) == (1 + rounds, rounds)
+        assert (found.approved, found.stop_reason) == (False, OUT_OF_ROUNDS)
+
+    async def test_keeps_one_chat(self) -> None:
+        ctx, _ = await revisions(["41", WRONG, "42"], rounds=1)
+        shown = [message.content for message in ctx.model.requests[2].messages]
+        assert shown[-4:] == ["41", "Is it right?", WRONG, "Write it again."]
+        assert [node.parents for node in ctx.nodes] == [(), (0,), (0, 1)]
+        assert [(node.kind, node.round, node.agent) for node in ctx.nodes[1:]] == [
+            ("verify", 1, "chain 1"),
+            ("answer", 1, "chain 1"),
+        ]
+
+    async def test_becomes_an_outcome(self) -> None:
+        _, found = await revisions(["41", WRONG, "42", RIGHT], rounds=4)
+        outcome = found.outcome(chains=1)
+        assert (tuple(outcome.answers), tuple(outcome.verdicts)) == (found.answers, found.verdicts)
+        assert (outcome.facts, outcome.stop_reason) == ({"chains": 1}, APPROVED)
+
+    @given(st.lists(st.sampled_from([RIGHT, WRONG, "Hm."]), min_size=5, max_size=5))
+    async def test_ends_at_the_first_approval(self, said: list[str]) -> None:
+        script = ["0"] + [text for i, check in enumerate(said, 1) for text in (check, str(i))]
+        _, found = await revisions(script, rounds=5)
+        ends = said.index(RIGHT) if RIGHT in said else 5
+        assert found.last.text == str(ends)
+        assert found.approved is (RIGHT in said)
+
+
+class TestInstructed:
+    def test_adds_to_the_last_question_and_names_the_prompt(self) -> None:
+        chat = [system("Be brief."), user("1+1?"), assistant("2"), user("2+2?")]
+        asked = strategies.instructed(chat, VERIFY.message())
+        assert asked[:3] == chat[:3]
+        assert asked[3] == user("2+2?\n\nIs it right?")
+        assert asked[3].prompt == f"verify@{VERIFY.digest}"
+        assert chat[3].content == "2+2?"
+
+    def test_leaves_a_begun_answer_last(self) -> None:
+        chat = [user("2+2?"), assistant("The answer is")]
+        asked = strategies.instructed(chat, VERIFY.message())
+        assert asked == [user("2+2?\n\nIs it right?"), chat[1]]
+
+
+def test_the_question_is_a_text_of_its_own() -> None:
+    sample = ScriptedContext().sample
+    assert strategies.question_text(sample) == sample.question[0].content
