@@ -17,8 +17,11 @@ from evaluators.ports import Model, Sink, Task, TaskInfo
 from evaluators.runtimes import EgressPolicy, ModelInfo, ModelSpec, RunningModel, open_runtime
 from evaluators.tasks import TaskSpec, open_tasks
 
-SAMPLE_SECONDS = 600.0
-"""How long an endpoint may take over one sample that has it to itself."""
+CHARACTERS_PER_TOKEN = 3
+"""A cautious reckoning of what a tokenizer makes of a prompt, before there is one to ask."""
+
+TURNS = 4
+"""Answers, and texts about them, that a conversation is reckoned to hold."""
 
 CHAT = "chat"
 """The capability that a chat template gives."""
@@ -123,7 +126,8 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
             name: await task.samples(plan.task_limits.get(name)) for name, task in tasks.items()
         }
         require_modes(plan.methods, [task.info for task in tasks.values()])
-        running = await _start(plan, stack, watcher)
+        needed = _tokens_needed(tasks, samples)
+        running = await _start(plan, stack, watcher, needed_tokens=needed)
         require_capabilities(plan, running["actor"].capabilities)
         found = await _run_parts(plan, tasks, samples, models=running, watcher=watcher)
         watcher.stage("Evaluated; stopping the runtime")
@@ -134,7 +138,7 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
 
 
 async def _start(
-    plan: Plan, stack: AsyncExitStack, watcher: Watcher
+    plan: Plan, stack: AsyncExitStack, watcher: Watcher, *, needed_tokens: int
 ) -> dict[ModelRole, RunningModel]:
     """Start one runtime per model, however many roles it plays."""
     running: dict[ModelSpec, RunningModel] = {}
@@ -144,10 +148,22 @@ async def _start(
         if spec not in running:
             watcher.stage(f"Starting {spec.label}")
             running[spec] = await stack.enter_async_context(
-                open_runtime(spec, policy=EgressPolicy.trusting())
+                open_runtime(spec, policy=EgressPolicy.trusting(), needed_tokens=needed_tokens)
             )
         by_role[role] = running[spec]
     return by_role
+
+
+def _tokens_needed(tasks: Mapping[str, Task], samples: Mapping[str, Sequence[Sample]]) -> int:
+    """Reckon what the longest conversation takes, for machines on which less is more."""
+
+    def prompt(sample: Sample) -> int:
+        return 2 * sum(len(message.content) for message in sample.messages) // CHARACTERS_PER_TOKEN
+
+    return max(
+        TURNS * task.info.sampling.max_tokens + max(map(prompt, samples[name]), default=0)
+        for name, task in tasks.items()
+    )
 
 
 def require_modes(methods: Sequence[Method], tasks: Sequence[TaskInfo]) -> None:
@@ -195,7 +211,8 @@ async def _run_parts(
         for name, task in tasks.items()
     ]
     watcher.planned(parts)
-    limits = _limits(plan, models, runs=len(parts))
+    endpoints = [m.info.batch_size for m in models.values() if not m.info.stable]
+    limits = plan.limits.patient_with(endpoints, at_once=len(parts))
     found: dict[tuple[str, str], list[SampleResult]] = {}
 
     async def run(part: Part) -> None:
@@ -219,21 +236,6 @@ async def _run_parts(
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
     return {key: _in_order(results, samples[key[1]]) for key, results in found.items()}
-
-
-def _limits(plan: Plan, models: Mapping[ModelRole, RunningModel], *, runs: int) -> Limits:
-    """Return the plan's limits, with a deadline per sample where somebody's endpoint answers.
-
-    It is longer where more samples are in flight than the endpoint takes calls: they queue for it.
-    """
-    waits = [
-        runs * plan.limits.in_flight / model.info.batch_size
-        for model in models.values()
-        if not model.info.stable
-    ]
-    if not waits or plan.limits.sample_seconds is not None:
-        return plan.limits
-    return replace(plan.limits, sample_seconds=SAMPLE_SECONDS * max(1.0, *waits))
 
 
 def _shared(plan: Plan, models: Mapping[ModelRole, RunningModel]) -> dict[ModelRole, Model]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evaluators.context import Allowance, Context
 from evaluators.engine.sample import work_on
@@ -15,6 +15,9 @@ from evaluators.ports import Model, Sink, Task
 
 GIVE_UP_AFTER = 3
 """Infrastructure errors in a row, with no call answered between them, that mean a dead model."""
+
+ENDPOINT_SECONDS = 600.0
+"""How long an endpoint may take over one sample that has it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,20 @@ class Limits:
     """Generated tokens per sample."""
     sample_seconds: float | None = None
     """Wall time per sample."""
+
+    def patient_with(self, endpoints: Sequence[int], *, at_once: int = 1) -> Limits:
+        """Return the limits with a deadline per sample, where somebody's endpoints answer.
+
+        It is longer where more samples are in flight than an endpoint takes calls: they queue.
+
+        Args:
+            endpoints: How many calls each endpoint takes at a time; with none nothing changes.
+            at_once: Evaluations that share the endpoints.
+        """
+        if not endpoints or self.sample_seconds is not None:
+            return self
+        queue = max(at_once * self.in_flight / calls for calls in endpoints)
+        return replace(self, sample_seconds=ENDPOINT_SECONDS * max(1.0, queue))
 
 
 @dataclass(slots=True)
