@@ -3,9 +3,11 @@
 from evaluators.metrics.catalogue import cost, decomposition, quality
 from evaluators.metrics.compare import (
     Comparison,
+    Paired,
     benjamini_hochberg,
     compare,
     holm,
+    pair,
     ranks,
     significantly_better,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "Judgement",
     "McNemar",
     "Metric",
+    "Paired",
     "Significance",
     "Trajectory",
     "Verdicts",
@@ -65,6 +68,7 @@ __all__ = [
     "names",
     "newcombe",
     "null",
+    "pair",
     "planned_effect",
     "quality",
     "questions_needed",

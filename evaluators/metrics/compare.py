@@ -22,8 +22,8 @@ from evaluators.metrics.intervals import (
     square_and_add,
     student_p,
 )
-from evaluators.metrics.measures import ONE_ANSWER
-from evaluators.metrics.trajectory import Graded, Trajectory
+from evaluators.metrics.measures import ONE_ANSWER, accuracy_at, cost
+from evaluators.metrics.trajectory import Costs, Graded, Trajectory
 from evaluators.model import Json
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ONE_SIDED = "null on one side"
+
+PAIRED_COSTS: tuple[Costs, ...] = ("calls", "tokens_in", "tokens_out", "tokens_computed")
+"""What two results cost: logical, but for the tokens that were really generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,49 @@ def _bootstrapped_difference(
     if not np.isfinite(value):
         return null(ONE_SIDED, n=n, n_total=n_total)
     return bootstrapped(Estimate(value, n=n, n_total=n_total), totals, between)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two results on the samples scored in both: how often each is right, and at what cost."""
+
+    n: int
+    n_total: int
+    """Samples of either side."""
+    left: Mapping[str, Estimate]
+    """`acc` of the last answer, `calls`, `tokens_in`, `tokens_out` and `tokens_computed`."""
+    right: Mapping[str, Estimate]
+    difference: Estimate
+    """Accuracy, right minus left."""
+    significance: Significance
+
+
+def pair(left: Iterable[Trajectory], right: Iterable[Trajectory]) -> Paired:
+    """Compare last answers and costs sample by sample; the part of `compare` that is cheap."""
+    lefts, rights = _by_key(left), _by_key(right)
+    keys = sorted(lefts.keys() & rights.keys())
+    a, b = Graded(lefts[key] for key in keys), Graded(rights[key] for key in keys)
+    n_total = len(lefts.keys() | rights.keys())
+    return Paired(
+        n=len(keys),
+        n_total=n_total,
+        left=_figures(a),
+        right=_figures(b),
+        difference=_last_difference(a, b, n_total=n_total),
+        significance=_significance(a, b),
+    )
+
+
+def _figures(graded: Graded) -> dict[str, Estimate]:
+    found = {"acc": accuracy_at(-1)(graded)}
+    found.update({name: cost(name)(graded) for name in PAIRED_COSTS})
+    return found
+
+
+def _last_difference(a: Graded, b: Graded, *, n_total: int) -> Estimate:
+    if not a.n:
+        return null(NO_PAIR, n_total=n_total)
+    return gain(a.right(-1), b.right(-1), a.clusters, n_total=n_total)
 
 
 def significantly_better(a: Estimate, b: Estimate, *, lower_is_better: bool = False) -> bool:

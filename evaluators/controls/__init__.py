@@ -1,0 +1,14 @@
+"""Equal compute: what a method's result is held against, planned from the result and paired."""
+
+from evaluators.controls.pairing import ControlComparison, compare_control, macro_differences
+from evaluators.controls.planning import MOST_SAMPLES, TITLES, PlannedControl, plan_controls
+
+__all__ = [
+    "MOST_SAMPLES",
+    "TITLES",
+    "ControlComparison",
+    "PlannedControl",
+    "compare_control",
+    "macro_differences",
+    "plan_controls",
+]
