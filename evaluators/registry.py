@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from evaluators import entry_points
-from evaluators.errors import AmbiguousName, BrokenPlugin
 from evaluators.evaluator import Evaluator
 
 GROUPS = {
@@ -23,9 +20,6 @@ GROUPS = {
     "runtime": "redraft.runtimes",
 }
 """Entry-point groups by the kind of thing that they hold."""
-
-INSPECTION_SECONDS = 60
-"""How long a plugin may take to import before it counts as broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +54,12 @@ class EvaluatorCard:
     roles: tuple[str, ...] = ()
     """Roles beside the actor's that another model may play."""
     metrics: tuple[str, ...] = ()
+    source: str = ""
+    """arXiv id of the paper that it follows."""
+    controls: tuple[str, ...] = ()
+    """What its results are held against at equal compute."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """`evaluators.cards.MethodCard` as JSON; empty where it was described without one."""
     problem: str = ""
 
 
@@ -79,16 +79,16 @@ def load_evaluator(name: str) -> Evaluator:
         AmbiguousName: Two distributions offer it.
         BrokenPlugin: It cannot be imported, is no evaluator, or goes by another name.
     """
-    return _load(_point(name))
+    return _load(evaluator_point(name))
 
 
 def describe_evaluator(name: str) -> EvaluatorCard:
-    """Import an evaluator here and describe it; see `inspect_evaluator` for doing so safely.
+    """Import an evaluator here and describe it; `evaluators.cards` does so safely.
 
     Raises:
         NotInstalled, AmbiguousName, BrokenPlugin: As `load_evaluator`.
     """
-    point = _point(name)
+    point = evaluator_point(name)
     evaluator = _load(point)
     return EvaluatorCard(
         name=name,
@@ -104,46 +104,17 @@ def describe_evaluator(name: str) -> EvaluatorCard:
         modes=tuple(sorted(evaluator.modes)),
         roles=tuple(sorted(evaluator.roles)),
         metrics=tuple(metric.name for metric in evaluator.metrics),
+        source=evaluator.source,
+        controls=evaluator.controls,
     )
 
 
-def inspect_evaluator(name: str) -> EvaluatorCard:
-    """Describe an evaluator by importing it in a process of its own, so that it can do no harm.
-
-    Never raises for what the plugin does; the card's `problem` says it.
+def evaluator_point(name: str) -> EntryPoint:
+    """Return an evaluator's entry point, not imported.
 
     Raises:
-        NotInstalled: No evaluator has that name.
+        NotInstalled, AmbiguousName: As `load_evaluator`.
     """
-    try:
-        point = _point(name)
-    except AmbiguousName as error:
-        return EvaluatorCard(name, "", "", "", problem=str(error))
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "evaluators.registry", name],
-            capture_output=True,
-            text=True,
-            timeout=INSPECTION_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return _problem(point, f"importing it takes longer than {INSPECTION_SECONDS} s")
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return _problem(point, last)
-    found = json.loads(lines[-1])
-    lists = {name: tuple(found[name]) for name in ("requires", "modes", "roles", "metrics")}
-    return EvaluatorCard(**{**found, **lists})
-
-
-def _problem(point: EntryPoint, reason: str) -> EvaluatorCard:
-    owner, version = entry_points.distribution(point), entry_points.version(point)
-    return EvaluatorCard(point.name, point.value, owner, version, problem=reason)
-
-
-def _point(name: str) -> EntryPoint:
     return entry_points.find(GROUPS["evaluator"], name, kind="evaluator")
 
 
@@ -169,17 +140,3 @@ def _digest(evaluator: Evaluator) -> str:
     for path in sorted(files or [source]):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def _main(name: str) -> int:
-    try:
-        card = describe_evaluator(name)
-    except BrokenPlugin as error:
-        sys.stderr.write(f"{error.data['reason']}\n")
-        return 1
-    sys.stdout.write(json.dumps(asdict(card)) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1]))

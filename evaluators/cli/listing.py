@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -13,9 +12,6 @@ import click
 from evaluators.errors import InputError
 
 KINDS = ("evaluators", "metrics", "tasks", "suites", "runtimes", "models")
-
-_AT_ONCE = 4
-"""Evaluators that are imported at a time, each in a process of its own."""
 
 
 @click.command("list")
@@ -65,21 +61,29 @@ def _installed(kind: str) -> list[dict[str, Any]]:
 
 
 def _evaluators() -> list[dict[str, Any]]:
-    """Return evaluators with what they need; each is imported in a process of its own."""
-    from evaluators.registry import inspect_evaluator
+    """Return evaluators with what they need; they are imported in processes of their own."""
+    from evaluators.cards import inspect_evaluators
 
-    rows = {row["name"]: row for row in _installed("evaluator")}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        cards = list(pool.map(inspect_evaluator, rows))
+    cards = inspect_evaluators([row["name"] for row in _installed("evaluator")])
     return [
-        row | {
+        {
+            "kind": "evaluator",
+            "name": card.name,
+            "target": card.target,
+            "distribution": card.distribution,
+            "version": card.version,
+            "summary": card.summary,
+            "source": card.source,
+            "information": card.information,
             "requires": f"cannot be used: {card.problem}"
             if card.problem
             else _in_order(card.requires),
             "modes": list(card.modes),
+            "roles": list(card.roles),
+            "controls": list(card.controls),
         }
-        for row, card in zip(rows.values(), cards, strict=True)
-    ]  # fmt: skip
+        for card in cards
+    ]
 
 
 def _offers(name: str) -> dict[str, Any]:

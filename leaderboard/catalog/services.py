@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from evaluators.cards import inspect_evaluators
 from evaluators.errors import BadModel, InputError
-from evaluators.registry import EvaluatorCard, inspect_evaluator, installed
+from evaluators.registry import EvaluatorCard, installed
 from evaluators.runtimes import ModelSpec, Preflight, bundled_models, preflight
 from evaluators.runtimes.spec import stable_json
 from evaluators.tasks import Suite as InstalledSuite
@@ -23,9 +23,6 @@ from leaderboard.accounts.models import User
 from leaderboard.catalog.endpoints import Endpoint, read_endpoint
 from leaderboard.catalog.keys import LONGEST, store_key
 from leaderboard.catalog.models import EndpointKey, EvaluatorVersion, LanguageModel, Suite
-
-AT_ONCE = 2
-"""Plugins that are inspected at a time, each in a process of its own."""
 
 ENDPOINT = "endpoint"
 """Name of the runtime that calls somebody's URL."""
@@ -72,9 +69,7 @@ class Synced:
 
 def sync_plugins() -> Synced:
     """Record what evaluators are installed: a new version stands beside the old one."""
-    names = sorted({entry.name for entry in installed("evaluator")})
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return record_plugins(list(pool.map(inspect_evaluator, names)))
+    return record_plugins(inspect_evaluators([entry.name for entry in installed("evaluator")]))
 
 
 def record_plugins(cards: Sequence[EvaluatorCard]) -> Synced:

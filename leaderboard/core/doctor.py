@@ -19,8 +19,9 @@ from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from evaluators.cards import inspect_evaluators
 from evaluators.errors import RedraftError
-from evaluators.registry import inspect_evaluator, installed
+from evaluators.registry import installed
 from leaderboard.core.broker import reach_broker
 from leaderboard.core.postgres_home import EmbeddedPostgresError, installed_programs
 
@@ -83,9 +84,8 @@ def _plugins() -> Iterator[Finding]:
     entries = installed("evaluator")
     if not entries:
         yield Finding("plugins", "bad", "no evaluator is installed", "Run `make install`.")
-    for name in sorted({entry.name for entry in entries}):
-        card = inspect_evaluator(name)
-        origin = f"{name} ({card.distribution} {card.version})"
+    for card in inspect_evaluators([entry.name for entry in entries]):
+        origin = f"{card.name} ({card.distribution} {card.version})"
         if card.problem:
             advice = "Mend or uninstall the package; the other evaluators work without it."
             yield Finding("plugins", "note", f"{origin}: {card.problem}", advice)

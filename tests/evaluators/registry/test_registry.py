@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.cards import inspect_evaluator
 from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
-from evaluators.registry import inspect_evaluator, installed, load_evaluator
+from evaluators.registry import installed, load_evaluator
 
 GOOD = '''
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics

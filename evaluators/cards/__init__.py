@@ -1,0 +1,23 @@
+"""Methods presented: what an evaluator declares, what its card file tells, how its turns run."""
+
+from evaluators.cards.card import MethodCard, method_card
+from evaluators.cards.drawing import lines, mermaid, svg
+from evaluators.cards.files import CardFile, read_card
+from evaluators.cards.inspection import inspect_evaluator, inspect_evaluators
+from evaluators.cards.prompts import prompts_of
+from evaluators.cards.turns import Turn, turns_of
+
+__all__ = [
+    "CardFile",
+    "MethodCard",
+    "Turn",
+    "inspect_evaluator",
+    "inspect_evaluators",
+    "lines",
+    "mermaid",
+    "method_card",
+    "prompts_of",
+    "read_card",
+    "svg",
+    "turns_of",
+]

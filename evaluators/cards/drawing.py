@@ -1,0 +1,161 @@
+"""The turn diagram of a method: SVG for pages, Mermaid for Markdown, lines for terminals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from evaluators.cards.turns import QUESTION, Turn
+
+WIDTH, HEIGHT = 216, 62
+"""Of a box."""
+
+GAP_X, GAP_Y = 20, 30
+"""Between boxes."""
+
+MARGIN = 8
+
+EXCERPT = 32
+"""Characters of a reply that a box shows."""
+
+
+def svg(turns: Sequence[Turn], *, title: str) -> str:
+    """Draw boxes from top to bottom, those that build on nothing of each other side by side.
+
+    The drawing takes its colour from the page, needs no script and no style sheet, and says in
+    its description what it shows. Boxes of answers have a thick frame, of moves without a call a
+    dashed one.
+    """
+    places = _places(turns)
+    width = max(x for x, _ in places.values()) + WIDTH + MARGIN
+    height = max(y for _, y in places.values()) + HEIGHT + MARGIN
+    root = Element(
+        "svg",
+        {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "viewBox": f"0 0 {width:g} {height:g}",
+            "width": f"{width:g}",
+            "height": f"{height:g}",
+            "role": "img",
+            "class": "turns",
+            "font-family": "inherit",
+            "fill": "currentColor",
+        },
+    )
+    SubElement(root, "title").text = title
+    SubElement(root, "desc").text = " ".join(f"{line}." for line in lines(turns))
+    for turn in turns:
+        for parent in turn.after:
+            _arrow(root, places[parent], places[turn.idx])
+    for turn in turns:
+        _box(root, turn, places[turn.idx])
+    return tostring(root, encoding="unicode")
+
+
+def mermaid(turns: Sequence[Turn]) -> str:
+    """Return the diagram in the notation that code hosts draw in Markdown."""
+    rows = ["flowchart TD"]
+    for turn in turns:
+        words = "<br>".join(_escaped(line) for line in _words(turn) if line)
+        left, right = ('(["', '"])') if not turn.call else ('["', '"]')
+        rows.append(f"    t{turn.idx}{left}{words}{right}")
+    rows += [f"    t{parent} --> t{turn.idx}" for turn in turns for parent in turn.after]
+    answers = [f"t{turn.idx}" for turn in turns if turn.answer]
+    rows += [f"    style {name} stroke-width:3px" for name in answers]
+    return "\n".join(rows)
+
+
+def lines(turns: Sequence[Turn]) -> list[str]:
+    """Return a line per turn: what it is for, what it builds on and what it says."""
+    return [_line(turn) for turn in turns]
+
+
+def _line(turn: Turn) -> str:
+    said = f": “{_short(turn.text)}”" if turn.text.strip() else ""
+    after = f", after {', '.join(str(idx + 1) for idx in turn.after)}" if turn.after else ""
+    asked = f", asked {_asked(turn)}" if turn.asked else ""
+    return f"{turn.idx + 1}. {_headline(turn)}{after}{asked}{said}"
+
+
+def _words(turn: Turn) -> tuple[str, str, str]:
+    """Return the three lines of a box."""
+    said = f"“{_short(turn.text)}”" if turn.text.strip() else ""
+    return f"{turn.idx + 1}. {_headline(turn)}", _asked(turn), said
+
+
+def _headline(turn: Turn) -> str:
+    speaker = " ".join(
+        word for word in (turn.role if turn.role != "actor" else "", turn.agent) if word
+    )
+    parts = [turn.kind, f"by {speaker}" if speaker else "", _outcome(turn)]
+    return " ".join(part for part in parts if part)
+
+
+def _outcome(turn: Turn) -> str:
+    if turn.answer is not None:
+        return f"a{turn.answer} {'✓' if turn.correct else '✗'}"
+    return f"→ {turn.verdict}" if turn.verdict else ""
+
+
+def _asked(turn: Turn) -> str:
+    return ", ".join("the question" if name == QUESTION else name for name in turn.asked)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
+
+
+def _escaped(text: str) -> str:
+    """Return text that means nothing to Mermaid."""
+    for sign, code in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("`", "#96;")):
+        text = text.replace(sign, code)
+    return text
+
+
+def _places(turns: Sequence[Turn]) -> dict[int, tuple[float, float]]:
+    """Return the upper left corner of every box."""
+    depth: dict[int, int] = {}
+    for turn in turns:  # parents come before their children
+        depth[turn.idx] = 1 + max((depth[parent] for parent in turn.after), default=-1)
+    widths = Counter(depth.values())
+    widest = max(widths.values()) * (WIDTH + GAP_X) - GAP_X
+    taken: Counter[int] = Counter()
+    places: dict[int, tuple[float, float]] = {}
+    for turn in turns:
+        row = depth[turn.idx]
+        left = MARGIN + (widest - widths[row] * (WIDTH + GAP_X) + GAP_X) / 2
+        places[turn.idx] = (left + taken[row] * (WIDTH + GAP_X), MARGIN + row * (HEIGHT + GAP_Y))
+        taken[row] += 1
+    return places
+
+
+def _arrow(root: Element, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw an arrow; one that passes boxes goes round them on the right."""
+    x1, y1 = start[0] + WIDTH / 2, start[1] + HEIGHT
+    x2, y2 = end[0] + WIDTH / 2, end[1]
+    passes = y2 - y1 > GAP_Y
+    if passes:
+        x1, x2 = start[0] + WIDTH - MARGIN, end[0] + WIDTH - MARGIN
+    bend = WIDTH / 2 - MARGIN if passes and x1 == x2 else 0
+    path = (
+        f"M{x1:g} {y1:g} C{x1 + bend:g} {y1 + GAP_Y:g} {x2 + bend:g} {y2 - GAP_Y:g} {x2:g} {y2:g}"
+    )
+    SubElement(root, "path", {"d": path, "fill": "none", "stroke": "currentColor"})
+    head = f"M{x2 - 4:g} {y2 - 7:g} L{x2:g} {y2:g} L{x2 + 4:g} {y2 - 7:g} Z"
+    SubElement(root, "path", {"d": head})
+
+
+def _box(root: Element, turn: Turn, place: tuple[float, float]) -> None:
+    x, y = place
+    group = SubElement(root, "g", {"class": f"turn turn-{turn.kind}"})
+    frame = {
+        "x": f"{x:g}", "y": f"{y:g}", "width": str(WIDTH), "height": str(HEIGHT), "rx": "6",
+        "fill": "none", "stroke": "currentColor", "stroke-width": "2.5" if turn.answer else "1",
+    }  # fmt: skip
+    SubElement(group, "rect", frame | ({} if turn.call else {"stroke-dasharray": "5 3"}))
+    looks: tuple[dict[str, str], ...] = ({"font-weight": "600"}, {"opacity": "0.75"}, {})
+    for number, (words, look) in enumerate(zip(_words(turn), looks, strict=True)):
+        at = {"x": f"{x + 10:g}", "y": f"{y + 20 + 17 * number:g}", "font-size": "12.5"}
+        SubElement(group, "text", at | look).text = words

@@ -1,0 +1,104 @@
+"""Evaluators described from processes of their own, so that importing them can do no harm here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import EntryPoint
+from itertools import groupby
+from typing import Any
+
+from evaluators import entry_points
+from evaluators.errors import AmbiguousName
+from evaluators.registry import EvaluatorCard, evaluator_point
+
+SECONDS = 60
+"""How long one distribution's evaluators may take before the next counts as broken."""
+
+AT_ONCE = 2
+"""Distributions looked into at a time."""
+
+CHILD = "evaluators.cards.child"
+"""The module that a child runs."""
+
+_LISTS = ("requires", "modes", "roles", "metrics", "controls")
+
+
+def inspect_evaluator(name: str) -> EvaluatorCard:
+    """Describe one evaluator with its method card; see `inspect_evaluators`.
+
+    Raises:
+        NotInstalled: No evaluator has that name.
+    """
+    (card,) = inspect_evaluators([name])
+    return card
+
+
+def inspect_evaluators(names: Sequence[str]) -> list[EvaluatorCard]:
+    """Describe evaluators, each with its method card, in the order of their names.
+
+    A distribution's evaluators share one process: they share a package anyway. One that ends the
+    process, or hangs, is left out and the others go on in another. Never raises for what a plugin
+    does; the card's `problem` says it.
+
+    Raises:
+        NotInstalled: No evaluator has one of the names.
+    """
+    points: list[EntryPoint] = []
+    found: dict[str, EvaluatorCard] = {}
+    for name in dict.fromkeys(names):
+        try:
+            points.append(evaluator_point(name))
+        except AmbiguousName as error:
+            found[name] = EvaluatorCard(name, "", "", "", problem=str(error))
+    points.sort(key=entry_points.distribution)
+    groups = [list(group) for _, group in groupby(points, key=entry_points.distribution)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for cards in pool.map(_together, groups):
+            found |= {card.name: card for card in cards}
+    return [found[name] for name in sorted(found)]
+
+
+def _together(points: Sequence[EntryPoint]) -> list[EvaluatorCard]:
+    """Describe the evaluators of one distribution, in as many processes as it takes."""
+    waiting = list(points)
+    cards: list[EvaluatorCard] = []
+    while waiting:
+        told, reason = _child([point.name for point in waiting])
+        cards += [_card(one) for one in told]
+        waiting = waiting[len(told) :]
+        if waiting:  # it ended on the first that it did not tell of
+            cards.append(_problem(waiting.pop(0), reason))
+    return cards
+
+
+def _child(names: Sequence[str]) -> tuple[list[Mapping[str, Any]], str]:
+    """Return what a child told of the names, in order, and why it ended before the last."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", CHILD, *names],
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        return _told(late.stdout or b""), f"importing it takes longer than {SECONDS} s"
+    last = done.stderr.decode(errors="replace").strip().splitlines()
+    return _told(done.stdout), last[-1] if last else f"exit status {done.returncode}"
+
+
+def _told(output: bytes) -> list[Mapping[str, Any]]:
+    """Return what stands on the whole lines; one that was cut off counts as not said."""
+    return [json.loads(line) for line in output.split(b"\n")[:-1]]
+
+
+def _card(told: Mapping[str, Any]) -> EvaluatorCard:
+    return EvaluatorCard(**{**told, **{name: tuple(told[name]) for name in _LISTS}})
+
+
+def _problem(point: EntryPoint, reason: str) -> EvaluatorCard:
+    owner, version = entry_points.distribution(point), entry_points.version(point)
+    return EvaluatorCard(point.name, point.value, owner, version, problem=reason)
