@@ -48,6 +48,7 @@ vllm: $(VLLM_ENV)/.installed ## Make vLLM's own environment: for processors, or 
 
 test-vllm: install-dev vllm ## Tests against a real vLLM server on the processor (minutes)
 	$(RUN) -m pytest -p no:django -rs -m vllm tests/vllm $(PYTEST_ARGS)
+	$(RUN) -m pytest --ds=leaderboard.settings.test -rs -m vllm tests/faults $(PYTEST_ARGS)
 
 formats: .venv-formats/.installed ## Other tools' readers of our exports; tests use them once they are there
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from evaluators import entry_points
-from evaluators.model import Json
+from evaluators.model import CAPABILITIES, Json
 from evaluators.runtimes.connection import Connection
 from evaluators.runtimes.endpoint.guard import EgressPolicy
 from evaluators.runtimes.spec import ModelSpec
+
+SERVED = frozenset(CAPABILITIES) - {"full_vocab_stats"}
+"""The most that a server of the OpenAI protocol can do: it never tells of the whole vocabulary."""
 
 GROUP = "redraft.runtimes"
 """Entry-point group whose objects are `RuntimeKind`s."""

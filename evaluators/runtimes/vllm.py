@@ -14,7 +14,7 @@ from evaluators.errors import BadModel
 from evaluators.model import Json
 from evaluators.runtimes.cache import cache_dir
 from evaluators.runtimes.files import Supported, inspect_files, read_config
-from evaluators.runtimes.kinds import Preflight, RuntimeKind
+from evaluators.runtimes.kinds import SERVED, Preflight, RuntimeKind
 from evaluators.runtimes.spec import ModelSpec, stable_json
 from evaluators.runtimes.unpacked import LIMIT, MODEL, unpacked_home, writable_home
 from evaluators.runtimes.vllm_args import (
@@ -278,6 +278,7 @@ runtime = RuntimeKind(
     summary="A supervised vLLM server: GPUs at full speed, and processors.",
     command=_command,
     check=_check,
+    offers=lambda spec: SERVED,
     identity=_identity,
     environment=lambda spec: _OWN,
     reads=_reads,

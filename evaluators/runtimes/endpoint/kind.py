@@ -16,7 +16,7 @@ from evaluators.runtimes.endpoint.guard import EgressPolicy
 from evaluators.runtimes.endpoint.options import EndpointOptions, read_options
 from evaluators.runtimes.endpoint.probe import Findings, Probe
 from evaluators.runtimes.endpoint.transport import EndpointTransport
-from evaluators.runtimes.kinds import Preflight, RuntimeKind
+from evaluators.runtimes.kinds import SERVED, Preflight, RuntimeKind
 from evaluators.runtimes.spec import ModelSpec
 
 _PROBE_SECONDS = 120.0
@@ -154,6 +154,7 @@ runtime = RuntimeKind(
     summary="Any OpenAI-compatible URL: base_url=https://host/v1,model=NAME.",
     connect=connect,
     check=_check,
+    offers=lambda spec: SERVED,
     identity=_identity,
 )
 """What the entry point `endpoint` offers."""

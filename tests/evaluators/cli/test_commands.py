@@ -36,7 +36,7 @@ class TestList:
         assert offers["lm-eval"] == offers["echo"] == [
             "chat", "prefix", "token_logprobs", "top_logprobs", "label_likelihood", "echo",
         ]  # fmt: skip
-        assert offers["vllm"] == "what the model turns out to do"
+        assert offers["vllm"] == offers["endpoint"] == [*offers["lm-eval"], "n"]
 
     def test_says_how_tasks_can_be_put(self, capsys) -> None:
         assert command("list", "tasks", "--json") == 0
