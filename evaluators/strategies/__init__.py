@@ -1,5 +1,6 @@
 """Moves that methods share: prompts from files, numbered candidates, votes, checks, revisions."""
 
+from evaluators.strategies import ranking, similarity, stopping
 from evaluators.strategies.candidates import numbered, read_choice
 from evaluators.strategies.checking import (
     APPROVED,
@@ -12,7 +13,9 @@ from evaluators.strategies.checking import (
     instructed,
     question_text,
     revise_in_chat,
+    run_chains,
     until_approved,
+    vote_over,
 )
 from evaluators.strategies.prompts import Prompt, replaced
 from evaluators.strategies.voting import Vote, plurality, vote
@@ -31,9 +34,14 @@ __all__ = [
     "numbered",
     "plurality",
     "question_text",
+    "ranking",
     "read_choice",
     "replaced",
     "revise_in_chat",
+    "run_chains",
+    "similarity",
+    "stopping",
     "until_approved",
     "vote",
+    "vote_over",
 ]

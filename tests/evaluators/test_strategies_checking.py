@@ -1,5 +1,7 @@
 """Checks read verdicts, loops stop when one approves, and nothing unreadable approves."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +98,73 @@ class TestReviseInChat:
         ends = said.index(RIGHT) if RIGHT in said else 5
         assert found.last.text == str(ends)
         assert found.approved is (RIGHT in said)
+
+
+async def chains(ctx: ScriptedContext, count: int, rounds: int):
+    async def chain(agent: str):
+        first = await ctx.generate(ctx.sample.messages, agent=agent, temperature=0.7)
+        return await strategies.revise_in_chat(
+            ctx,
+            ctx.sample.messages,
+            first,
+            rounds=rounds,
+            verify=VERIFY,
+            revise=REVISE,
+            agent=agent,
+        )
+
+    return await strategies.run_chains(count, chain)
+
+
+class TestChains:
+    @staticmethod
+    def mended(request) -> str:
+        """Answer 41, call it wrong, answer 42, approve of it."""
+        said = request.messages[-1].content
+        if said == VERIFY.text:
+            return RIGHT if request.messages[-2].content == "42" else WRONG
+        return "42" if said == REVISE.text else "41"
+
+    async def test_votes_over_first_and_over_last_answers(self) -> None:
+        ctx = ScriptedContext(self.mended)
+        outcome = await strategies.vote_over(ctx, await chains(ctx, 3, 2))
+        assert [answer.text for answer in outcome.answers] == ["41", "41", "42"]
+        assert [(v.answer, v.value) for v in outcome.verdicts] == [(0, "wrong")]
+        assert outcome.facts == {
+            "votes": 3, "valid": 3, "tied": False,
+            "approved": 3, "verdicts": 6, "unread": 0, "revisions": [1, 1, 1],
+        }  # fmt: skip
+
+    async def test_is_one_vote_without_rounds(self) -> None:
+        ctx = ScriptedContext(self.mended)
+        outcome = await strategies.vote_over(ctx, await chains(ctx, 3, 0))
+        assert [answer.text for answer in outcome.answers] == ["41", "41"]
+        assert (list(outcome.verdicts), outcome.facts["verdicts"]) == ([], 0)
+
+    async def test_lets_no_chain_wait_for_another(self) -> None:
+        ctx, done = ScriptedContext(["42"]), asyncio.Event()
+
+        async def chain(agent: str):
+            if agent == "chain 1":
+                await asyncio.wait_for(done.wait(), 5)
+            first = await ctx.generate(ctx.sample.messages, agent=agent)
+            found = strategies.Revisions((first,), (), OUT_OF_ROUNDS)
+            done.set()
+            return found
+
+        found = await strategies.run_chains(2, chain)
+        assert [one.last.text for one in found] == ["42", "42"]
+        assert [node.agent for node in ctx.nodes] == ["chain 2", "chain 1"]
+
+    async def test_names_chains_and_seeds_each(self) -> None:
+        ctx = ScriptedContext(self.mended)
+        await chains(ctx, 3, 0)
+        assert [node.agent for node in ctx.nodes] == ["chain 1", "chain 2", "chain 3"]
+        seeds = [node.sampling.seed for node in ctx.nodes]
+        other = ScriptedContext(self.mended)
+        await other.generate_many(other.sample.messages, 3, temperature=0.7)
+        assert seeds == [node.sampling.seed for node in other.nodes]
+        assert len({*seeds}) == 3
 
 
 class TestInstructed:
