@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from evaluators.context import Allowance, Context
 from evaluators.engine.sample import work_on
@@ -12,6 +13,7 @@ from evaluators.errors import RuntimeUnavailable, first_error
 from evaluators.evaluator import Evaluator
 from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task
+from evaluators.strategies.prompts import Replacements
 
 GIVE_UP_AFTER = 3
 """Infrastructure errors in a row, with no call answered between them, that mean a dead model."""
@@ -68,6 +70,7 @@ class _Job:
     sink: Sink
     seed: int
     limits: Limits
+    prompts: Replacements
     progress: _Progress = field(compare=False)
 
 
@@ -82,6 +85,7 @@ async def evaluate(
     seed: int = 0,
     replicates: int = 1,
     limits: Limits | None = None,
+    prompts: Replacements = MappingProxyType({}),
 ) -> None:
     """Run an evaluator over samples and hand each finished one to the sink at once.
 
@@ -98,6 +102,7 @@ async def evaluate(
         seed: Root of all seeds.
         replicates: Independent trajectories per sample.
         limits: Bounds on what a sample and the run may use.
+        prompts: Those of a prompt pack, which stand in for the evaluator's own.
 
     Raises:
         BadParameter: A parameter is unknown, of the wrong type or out of range.
@@ -105,7 +110,8 @@ async def evaluate(
     """
     limits = limits or Limits()
     work = ((sample, replicate) for sample in samples for replicate in range(replicates))
-    job = _Job(evaluator, evaluator.bind(params), task, models, sink, seed, limits, _Progress(work))
+    bound, progress = evaluator.bind(params), _Progress(work)
+    job = _Job(evaluator, bound, task, models, sink, seed, limits, prompts, progress)
     lanes = min(limits.in_flight, len(samples) * replicates)
     try:
         async with asyncio.TaskGroup() as group:  # the first error cancels every other lane
@@ -136,7 +142,12 @@ async def _finish(job: _Job, sample: Sample, replicate: int) -> SampleResult:
     progress.open.append(context)
     try:
         return await work_on(
-            context, job.evaluator, job.params, task=job.task, seconds=job.limits.sample_seconds
+            context,
+            job.evaluator,
+            job.params,
+            task=job.task,
+            seconds=job.limits.sample_seconds,
+            prompts=job.prompts,
         )
     finally:
         progress.open.remove(context)

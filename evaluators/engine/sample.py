@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from evaluators.answers import same_answer
 from evaluators.context import Context, gradable, require_outcome
@@ -22,6 +23,7 @@ from evaluators.errors import (
 from evaluators.evaluator import Evaluator
 from evaluators.model import Answer, AnswerState, Failure, Grade, Outcome, Reply, SampleResult
 from evaluators.ports import Task
+from evaluators.strategies.prompts import Replacements, replaced
 
 TRACEBACK_LINES = 6
 """How much of a plugin's traceback is kept: its end names the place."""
@@ -56,6 +58,7 @@ async def work_on(
     *,
     task: Task,
     seconds: float | None,
+    prompts: Replacements = MappingProxyType({}),
 ) -> SampleResult:
     """Run the evaluator on the context's sample and grade every answer.
 
@@ -65,13 +68,15 @@ async def work_on(
         params: Checked parameters.
         task: Grades the answers.
         seconds: Deadline for the sample; None is none.
+        prompts: What stands in for the evaluator's own prompts.
     """
     started = time.monotonic()
     outcome: Outcome | None = None
     try:
         async with asyncio.timeout(seconds) as deadline:
             async with boundary(evaluator.name):
-                outcome = await evaluator(context, context.sample, **params)
+                with replaced(prompts):  # tasks that the method starts inherit it
+                    outcome = await evaluator(context, context.sample, **params)
                 require_outcome(evaluator.name, outcome)
             answers = await _grade(context, task, outcome.answers)
     except TimeoutError:
