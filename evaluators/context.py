@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from random import Random
 from typing import Any, TypeVar
 
 from evaluators.errors import BudgetExceeded, ContextTooLong, EvaluatorError
@@ -293,6 +294,11 @@ class Context:
             usage=None,
             payload=payload,
         )
+
+    def random(self, name: str) -> Random:
+        """Return random numbers that seed, sample, replicate and a name decide, and no call."""
+        place = [self._seed, self.sample.task, self.sample.id, self.replicate, name]
+        return Random(json.dumps(place))  # noqa: S311 - for orders and draws, not for secrets
 
     async def _fitting(
         self, chat: tuple[Message, ...], ask: Callable[[tuple[Message, ...]], Awaitable[T]]
