@@ -15,7 +15,13 @@ Visitor = User | AnonymousUser
 def visible_runs(user: Visitor) -> QuerySet[Run]:
     """Return the runs a visitor may read: published ones, their own, and all for staff."""
     runs = Run.objects.select_related(
-        "model", "critic_model", "suite", "evaluator", "submission", "submission__user"
+        "model",
+        "critic_model",
+        "judge_model",
+        "suite",
+        "evaluator",
+        "submission",
+        "submission__user",
     )
     if isinstance(user, User) and user.is_staff:
         return runs

@@ -13,7 +13,7 @@ from leaderboard.runs.execution.plugins import Plugins
 from leaderboard.runs.execution.session import Session
 from leaderboard.runs.execution.tools import Tools
 from leaderboard.runs.hardware import Slot
-from leaderboard.runs.services import claim
+from leaderboard.runs.services import claim, make_controls
 
 KEY_REPLACED = Failure("run:app:key-replaced", "")
 """Why work with a key that is no longer in force is given up and taken up again."""
@@ -95,7 +95,7 @@ class Claimer:
                 self._wake.clear()
                 if await self._step():
                     continue
-                if until_idle and not (self._session and self._session.jobs):
+                if until_idle and not await self._more():
                     break
                 await self._rest()
         finally:
@@ -133,6 +133,13 @@ class Claimer:
             session = self._session = Session(held, tools=self._tools, slot=self._slot)
         session.take(held, claimed=claimed, wake=self._wake)
         return True
+
+    async def _more(self) -> bool:
+        """Tell whether work is in hand or to be had; what has completed may ask for more."""
+        if self._session is not None and self._session.jobs:
+            return True
+        await self._tools.database(make_controls)
+        return await self._step()
 
     async def _usable_session(self) -> Session | None:
         """Return the session unless its runtime is gone and its jobs have ended."""

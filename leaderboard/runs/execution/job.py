@@ -27,7 +27,7 @@ from leaderboard.runs.errors import (
 )
 from leaderboard.runs.execution.batch import Batch
 from leaderboard.runs.execution.tools import Breakdown, Opened, Runtime, Stop, Tools
-from leaderboard.runs.services import Claim, Ending, Player
+from leaderboard.runs.services import Claim, Ending
 from leaderboard.runs.versions import server_versions
 
 log = logging.getLogger(__name__)
@@ -172,16 +172,14 @@ class Job:
         await database(services.start, held, facts=_facts(task, models))
         if rungs := models["actor"].running.info.ladder:
             await database(services.note_rungs, held, rungs)
-        players: dict[ModelRole, Player | None] = {"actor": held.actor, "critic": held.critic}
-        for role, player in players.items():
-            if player is not None:
-                running = models[role].running
-                await database(
-                    note_probed,
-                    player.model,
-                    capabilities=running.capabilities,
-                    context_window=running.context_window,
-                )
+        players = {"actor": held.actor, **held.others}
+        for role, opened in models.items():
+            await database(
+                note_probed,
+                players[role].model,
+                capabilities=opened.running.capabilities,
+                context_window=opened.running.context_window,
+            )
 
     async def _evaluate(
         self,
@@ -269,9 +267,8 @@ def _facts(task: Task, models: Mapping[ModelRole, Opened]) -> Mapping[str, Any]:
         "runtime": _about(models["actor"].running),
         "server": server_versions(),
     }
-    if "critic" in models:
-        found["critic"] = _about(models["critic"].running)
-    return found
+    others = {role: _about(opened.running) for role, opened in models.items() if role != "actor"}
+    return found | others
 
 
 def _about(running: RunningModel) -> Mapping[str, Any]:

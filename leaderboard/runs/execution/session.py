@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from evaluators.errors import BadModel
 from evaluators.model import ModelRole, SampleResult
@@ -15,6 +15,9 @@ from leaderboard.runs.execution.job import Job
 from leaderboard.runs.execution.tools import Breakdown, Opened, Stop, Tools
 from leaderboard.runs.hardware import ENDPOINT, Slot, count_of
 from leaderboard.runs.services import Claim, Player
+
+Key = tuple[str, str]
+"""As `Player.runtime_key` gives it."""
 
 
 class Session:
@@ -32,7 +35,7 @@ class Session:
         self._slot = slot
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sides: dict[tuple[str, str], Host] = {}
+        self._sides: dict[Key, Host] = {}
         self._side_left = asyncio.Event()
         self._wake = asyncio.Event()
         gpus = self._place(held.actor_gpus, taken=())
@@ -118,10 +121,10 @@ class Session:
             BadModel: A model cannot be served, or there is no room for two.
             RuntimeUnavailable: One died while loading.
         """
-        side = await self._side(held, held.critic) if held.critic is not None else None
+        sides = await self._sides_for(held)
         found: dict[ModelRole, Opened] = {"actor": await self._main.opened(held)}
-        if side is not None:
-            found["critic"] = await side.opened(held)
+        for role, host in sides.items():
+            found[role] = await host.opened(held)
         return found
 
     async def blame(self, held: Claim, failure: Failure) -> Breakdown:
@@ -179,41 +182,56 @@ class Session:
                 await host.close()
                 self._side_left.set()
 
-    async def _side(self, held: Claim, player: Player) -> Host:
-        """Return the runtime of another model, started beside the main one if there is room.
+    async def _sides_for(self, held: Claim) -> dict[ModelRole, Host]:
+        """Return the runtimes of other models, started beside the main one when all have room.
+
+        All at once: two shards that each held one and waited for another would wait for ever.
 
         Raises:
-            BadModel: There never is.
+            BadModel: There never is room.
         """
-        if not self._fits(player, beside=()):
-            raise BadModel(model=player.label, reason=self._no_room(player))
-        host = self._sides.get(player.runtime_key)
-        while not (host.usable if host else self._fits(player, beside=tuple(self._sides.values()))):
+        players = {player.runtime_key: player for player in held.others.values()}
+        if not self._fits(players.values()):
+            names = " and ".join(player.label for player in players.values())
+            raise BadModel(model=names, reason=self._no_room(players.values()))
+        while not self._ready_for(players):
             self._side_left.clear()
             await self._side_left.wait()
-            host = self._sides.get(player.runtime_key)
-        if host is None:
-            taken = [
-                gpu for other in (self._main, *self._sides.values()) for gpu in other.gpus or ()
-            ]
-            gpus = self._place(count_of(player.hardware), taken=tuple(taken))
-            host = Host(player, tools=self._tools, gpus=gpus, on_break=self._end_users)
-            self._sides[player.runtime_key] = host
-        host.join(held.shard)
-        return host
+        for key, player in players.items():
+            self._host(key, player).join(held.shard)
+        return {role: self._sides[player.runtime_key] for role, player in held.others.items()}
 
-    def _fits(self, player: Player, *, beside: tuple[Host, ...]) -> bool:
-        if player.hardware == ENDPOINT:
-            return True
-        players = [self._main.player, *(host.player for host in beside), player]
-        if self._slot.gpus:
-            return sum(count_of(other.hardware) for other in players) <= len(self._slot.gpus)
-        local = sum(other.hardware != ENDPOINT for other in players)
-        return local <= self._tools.numbers.local_runtimes
+    def _ready_for(self, players: Mapping[Key, Player]) -> bool:
+        """Tell whether all of these serve already or have room beside those that do."""
+        if not all(self._sides[key].usable for key in players if key in self._sides):
+            return False
+        there = {key: host.player for key, host in self._sides.items()}
+        return self._fits({**there, **players}.values())
 
-    def _no_room(self, player: Player) -> str:
+    def _host(self, key: Key, player: Player) -> Host:
+        """Return the runtime of another model, started if need be."""
+        if key not in self._sides:
+            hosts = (self._main, *self._sides.values())
+            taken = tuple(gpu for host in hosts for gpu in host.gpus or ())
+            gpus = self._place(count_of(player.hardware), taken=taken)
+            self._sides[key] = Host(player, tools=self._tools, gpus=gpus, on_break=self._end_users)
+        return self._sides[key]
+
+    def _fits(self, others: Collection[Player]) -> bool:
+        """Tell whether these have room beside the main one."""
+        players = [self._main.player, *others]
         if self._slot.gpus:
-            needed = count_of(self._main.player.hardware) + count_of(player.hardware)
+            return sum(count_of(player.hardware) for player in players) <= len(self._slot.gpus)
+        local = sum(player.hardware != ENDPOINT for player in players)
+        return local <= self._tools.numbers.local_runtimes or not self._weighty(others)
+
+    def _weighty(self, others: Collection[Player]) -> bool:
+        """Tell whether one of them needs memory of this machine."""
+        return any(player.hardware != ENDPOINT for player in others)
+
+    def _no_room(self, others: Collection[Player]) -> str:
+        if self._slot.gpus:
+            needed = sum(count_of(player.hardware) for player in (self._main.player, *others))
             return (
                 f"beside {self._main.player.label} it would take {needed} GPUs, and a slot of this "
                 f"worker has {len(self._slot.gpus)}"

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from evaluators.model import ModelRole
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
 from leaderboard.core.ids import public_id
 
@@ -156,9 +157,12 @@ class Run(models.Model):
         return EXTERNAL if declared == "intrinsic" and helped else declared
 
     @property
-    def others(self) -> dict[str, LanguageModel]:
+    def others(self) -> dict[ModelRole, LanguageModel]:
         """The roles that other models play, and who they are."""
-        roles = {"critic": self.critic_model, "judge": self.judge_model}
+        roles: dict[ModelRole, LanguageModel | None] = {
+            "critic": self.critic_model,
+            "judge": self.judge_model,
+        }
         return {role: model for role, model in roles.items() if model is not None}
 
 

@@ -1,6 +1,7 @@
 """Everything that writes runs: what people ask for, what workers do, what the sweeper mends."""
 
 from leaderboard.runs.services.claiming import Claim, Player, claim
+from leaderboard.runs.services.controls import ask_for_controls, make_controls
 from leaderboard.runs.services.importing import Imported, import_run
 from leaderboard.runs.services.leases import (
     Ending,
@@ -24,6 +25,7 @@ __all__ = [
     "Player",
     "Submitted",
     "Swept",
+    "ask_for_controls",
     "beat",
     "cancel",
     "claim",
@@ -31,6 +33,7 @@ __all__ = [
     "finish",
     "fix_size",
     "import_run",
+    "make_controls",
     "note_rungs",
     "present",
     "read_results",

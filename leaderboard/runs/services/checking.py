@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evaluators.errors import BadModel, BadParameter, BadTask, NotInstalled
 from evaluators.model import CAPABILITIES
@@ -44,20 +44,20 @@ def check_owner(user: User, model: LanguageModel) -> None:
         raise BadModel(model=model.label, reason="it is an endpoint of another user")
 
 
-def check_critic(critic: LanguageModel | None, versions: Sequence[EvaluatorVersion]) -> None:
-    """Refuse a critic that nobody would ask.
+def check_role(role: str, player: LanguageModel, versions: Sequence[EvaluatorVersion]) -> None:
+    """Refuse a critic or judge that nobody would ask.
 
     Raises:
         BadParameter: None of the evaluators has that role.
     """
-    if critic is None or any("critic" in version.roles for version in versions):
+    if any(role in version.roles for version in versions):
         return
     installed = EvaluatorVersion.objects.filter(installed=True, problem="")
-    able = [row.name for row in installed.order_by("name") if "critic" in row.roles]
+    able = [row.name for row in installed.order_by("name") if role in row.roles]
     verb = "do" if len(able) > 1 else "does"
     hint = f"; {' and '.join(able)} {verb}" if able else ""
-    reason = f"none of the chosen evaluators asks a critic{hint}"
-    raise BadParameter(owner="submission", name="critic", value=critic.label, reason=reason)
+    reason = f"none of the chosen evaluators asks a {role}{hint}"
+    raise BadParameter(owner="submission", name=role, value=player.label, reason=reason)
 
 
 def check_modes(version: EvaluatorVersion, suite: Suite) -> None:
@@ -78,7 +78,7 @@ def check_modes(version: EvaluatorVersion, suite: Suite) -> None:
 
 
 def check_capabilities(
-    version: EvaluatorVersion, *, actor: LanguageModel, critic: LanguageModel | None
+    version: EvaluatorVersion, *, actor: LanguageModel, others: Mapping[str, LanguageModel]
 ) -> None:
     """Refuse now what would fail at hour three.
 
@@ -86,9 +86,10 @@ def check_capabilities(
         MissingCapability: With what is missing.
     """
     _check_model(version, actor)
-    if critic is not None and "chat" in version.requires and not critic.has_chat_template:
-        reason = f"it has no chat template, and {version.name} lets the critic speak in a chat"
-        raise MissingCapability(model=critic.label, reason=reason, missing=["chat"])
+    for role, player in others.items():
+        if "chat" in version.requires and not player.has_chat_template:
+            reason = f"it has no chat template, and {version.name} lets the {role} speak in a chat"
+            raise MissingCapability(model=player.label, reason=reason, missing=["chat"])
 
 
 def offered(model: LanguageModel) -> frozenset[str] | None:

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
+from evaluators.model import ModelRole
 from leaderboard.catalog.models import LanguageModel
 from leaderboard.runs.hardware import count_of, hardware_of
 from leaderboard.runs.models import Attempt, Run, Shard, State
@@ -91,8 +92,8 @@ class Claim:
     evaluator_digest: str
     params: Mapping[str, Any]
     actor: Player
-    critic: Player | None
-    """None when the actor is its own critic, or there is none."""
+    others: Mapping[ModelRole, Player]
+    """Further roles that another model plays; the actor plays all that are not named."""
     has_chat_template: bool
     suite: int
     tasks: Sequence[Mapping[str, Any]]
@@ -102,9 +103,10 @@ class Claim:
 
     @property
     def actor_gpus(self) -> int:
-        """GPUs of the slot that are the actor's: what the shard needs, less the critic's."""
-        critic = count_of(self.critic.hardware) if self.critic is not None else 0
-        return max(count_of(self.hardware) - critic, count_of(self.actor.hardware))
+        """GPUs of the slot that are the actor's: what the shard needs, less the others'."""
+        others = {player.engine_key: player for player in self.others.values()}
+        taken = sum(count_of(player.hardware) for player in others.values())
+        return max(count_of(self.hardware) - taken, count_of(self.actor.hardware))
 
 
 def claim(
@@ -179,7 +181,7 @@ def _take(shard: Shard, worker: str, *, numbers: Tuning) -> None:
 
 
 def _claim_of(shard: Shard, worker: str) -> Claim:
-    everything = ("model", "critic_model", "suite", "evaluator")
+    everything = ("model", "critic_model", "judge_model", "suite", "evaluator")
     run = Run.objects.select_related(*everything).get(pk=shard.run_id)
     plans = run.suite.planned
     limits = {plan.key: plan.limit for plan in plans}
@@ -203,7 +205,11 @@ def _claim_of(shard: Shard, worker: str) -> Claim:
         evaluator_digest=run.evaluator.digest,
         params=run.params,
         actor=player_of(run.model),
-        critic=_other(run.critic_model, than=run.model),
+        others={
+            role: player_of(model)
+            for role, model in run.others.items()
+            if model.engine_key != run.model.engine_key
+        },
         has_chat_template=run.model.has_chat_template,
         suite=run.suite_id,
         tasks=[plan.settings for plan in plans],
@@ -227,9 +233,3 @@ def player_of(model: LanguageModel) -> Player:
         keyed=model.keyed,
         key=str(model.key_id or ""),
     )
-
-
-def _other(critic: LanguageModel | None, *, than: LanguageModel) -> Player | None:
-    if critic is None or critic.engine_key == than.engine_key:
-        return None
-    return player_of(critic)

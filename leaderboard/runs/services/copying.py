@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leaderboard.runs.models import Run, SampleResult, Shard
+from leaderboard.runs.services.making import priority_of
 from leaderboard.runs.services.rows import Prepared
 from leaderboard.runs.services.storing import store
 
@@ -33,6 +34,7 @@ def _copy_cuts(old: Run, new: Run) -> None:
             size=shard.size,
             hardware=shard.hardware,
             engine_key=shard.engine_key,
+            priority=priority_of(new),
         )
         for shard in old.shards.order_by("id")
     )

@@ -95,7 +95,6 @@ def stored_run(run: Run, *, show_location: bool = True) -> StoredRun:
 def _info(run: Run, facts: Mapping[str, Any], *, show_location: bool) -> RunInfo:
     model, runtime = run.model, facts.get("runtime", {})
     started, ended = run.started_at or run.queued_at, run.finished_at
-    critic = run.critic_model
     return RunInfo(
         model=model.label,
         model_source=model.model_class if model.runtime == "lm-eval" else model.runtime,
@@ -111,7 +110,7 @@ def _info(run: Run, facts: Mapping[str, Any], *, show_location: bool) -> RunInfo
         limit=run.limit,
         seed=run.seed,
         seconds=(ended - started).total_seconds() if ended else 0.0,
-        roles={"critic": _role(critic, facts.get("critic", {}))} if critic else {},
+        roles={role: _role(other, facts.get(role, {})) for role, other in run.others.items()},
         packages={**runtime.get("versions", {}), **facts.get("server", {})},
     )
 

@@ -24,8 +24,8 @@ from leaderboard.runs.models import Run, Shard, State, Submission
 from leaderboard.runs.services.claiming import hold
 from leaderboard.runs.services.history import write_event
 from leaderboard.runs.services.leases import commit_batch, finish, start
+from leaderboard.runs.services.making import BADLY
 from leaderboard.runs.services.rows import prepare
-from leaderboard.runs.services.submitting import BADLY
 
 ACTOR = "import"
 """Who holds the shards while they are written."""

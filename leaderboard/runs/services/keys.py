@@ -42,4 +42,4 @@ def _unfinished() -> QuerySet[Run]:
 
 
 def _needs(key: object) -> Q:
-    return Q(model__key=key) | Q(critic_model__key=key)
+    return Q(model__key=key) | Q(critic_model__key=key) | Q(judge_model__key=key)

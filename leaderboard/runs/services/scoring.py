@@ -123,6 +123,7 @@ def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
         "replicates": run.replicates,
         "model": _model(run.model),
         "critic": _model(run.critic_model) if run.critic_model else None,
+        **({"judge": _model(run.judge_model)} if run.judge_model else {}),
         "evaluator": {
             "name": evaluator.name,
             "distribution": evaluator.distribution,
@@ -135,6 +136,7 @@ def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
         "tasks": {found["task"]["name"]: found["task"] for found in facts if "task" in found},
         "runtime": _distinct(found.get("runtime") for found in facts),
         "critic_runtime": _distinct(found.get("critic") for found in facts),
+        **({"judge_runtime": _distinct(f.get("judge") for f in facts)} if run.judge_model else {}),
         "server": _distinct(found.get("server") for found in facts),
         "attempts": _attempts(run),
         "results": {

@@ -13,6 +13,7 @@ from leaderboard.runs.errors import CANCELLED, Failure
 from leaderboard.runs.models import Run, Shard, State, Worker
 from leaderboard.runs.models.work import TERMINAL
 from leaderboard.runs.services.clock import ClockTimestamp
+from leaderboard.runs.services.controls import make_controls
 from leaderboard.runs.services.history import lock_run
 from leaderboard.runs.services.recovery import recover_lost
 from leaderboard.runs.services.transitions import follow, move, stop
@@ -40,6 +41,8 @@ class Swept:
     """Runs that lagged behind their shards."""
     workers: int
     """Workers declared dead."""
+    controls: int
+    """Completed runs that were given what they are to be held against."""
 
 
 def sweep() -> Swept:
@@ -51,6 +54,7 @@ def sweep() -> Swept:
         stopped=_stop_runs(),
         followed=_follow_runs(),
         workers=_bury_workers(),
+        controls=make_controls(),
     )
     for receiver, error in swept.send_robust(sender=Run):
         if isinstance(error, Exception):

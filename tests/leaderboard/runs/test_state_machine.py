@@ -23,7 +23,7 @@ from leaderboard.runs.errors import CANCELLED, DRAINED, Failure, Fenced
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Run, Shard, State
 from leaderboard.runs.models.work import OWNED, TERMINAL
-from leaderboard.runs.services.submitting import BADLY
+from leaderboard.runs.services.making import BADLY
 from tests.leaderboard.runs.conftest import expire, prepared
 
 EXAMPLES = int(os.environ.get("REDRAFT_STATE_EXAMPLES", "25"))
