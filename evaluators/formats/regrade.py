@@ -132,4 +132,5 @@ def _facts(grade: Grade) -> tuple[object, ...]:
         grade.gold,
         dict(grade.scores),
         dict(grade.extractions),
+        grade.first_error,
     )

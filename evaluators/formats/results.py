@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 FLEETING = frozenset({"seconds", "cached"})
 """What two runs of one evaluation need not share: how long it took and who computed it."""
 
+LATER = frozenset({"first_error", "given", "step"})
+"""Fields that results did not always have: told only where they say something, so that what was
+written or hashed before reads and hashes the same."""
+
 T = TypeVar("T")
 
 EXACT = 2**53
@@ -124,13 +128,17 @@ def _plain(value: object, *, left_out: frozenset[str] = frozenset(), whole: bool
         case float():
             return int(value) if whole and value.is_integer() and abs(value) < EXACT else value
         case Mapping():
-            told = sorted(value.items()) if whole else value.items()
-            return {clean_text(k): _plain(v, left_out=left_out, whole=whole) for k, v in told}
+            items = sorted(value.items()) if whole else value.items()
+            return {clean_text(k): _plain(v, left_out=left_out, whole=whole) for k, v in items}
         case Sequence():
             return [_plain(item, left_out=left_out, whole=whole) for item in value]
     if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.name not in left_out]
-        return {n: _plain(getattr(value, n), left_out=left_out, whole=whole) for n in names}
+        told = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {
+            name: _plain(held, left_out=left_out, whole=whole)
+            for name, held in told.items()
+            if name not in left_out and not (name in LATER and held is None)
+        }
     msg = f"{type(value).__name__} is not JSON: {value!r:.60}"
     raise TypeError(msg)
 

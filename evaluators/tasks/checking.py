@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluators.errors import BadTask
+from evaluators.errors import BadTask, InputError
 from evaluators.model import TaskMode
 from evaluators.tasks.datasets import data_errors
 from evaluators.tasks.lm_eval import HarnessTask, raw_config
@@ -130,6 +130,8 @@ def _loaded(name: str, path: Path) -> HarnessTask:
     except ImportError as error:
         reason = f"needs something that is not installed: {one_line(error)}"
         raise BadTask(task=name, reason=reason) from error
+    except InputError as error:
+        raise BadTask(task=name, reason=f"its data set cannot be used: {error}") from error
     except data_errors() as error:
         reason = f"its data set cannot be fetched: {one_line(error)}"
         raise BadTask(task=name, reason=reason) from error

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evaluators.errors import BadTask, GradeError, InputError, first_error
-from evaluators.model import ChoiceLikelihood, Grade, Message, Sample, Sampling
+from evaluators.model import ChoiceLikelihood, Given, Grade, Message, Sample, Sampling
 from evaluators.ports import Task, TaskInfo
 from evaluators.tasks.hosting import TaskHost
 from evaluators.tasks.process import ProcessLost, TaskProcess
@@ -178,6 +178,14 @@ def _sample(task: str, fields: Mapping[str, Any]) -> Sample:
         task=task,
         messages=tuple(Message(**message) for message in fields["messages"]),
         question=tuple(Message(**message) for message in fields["question"]),
+        cluster=fields.get("cluster", ""),
         choices=tuple(fields.get("choices", ())),
         metadata=MappingProxyType(fields.get("metadata", {})),
+        given=_given(fields.get("given")),
     )
+
+
+def _given(fields: Mapping[str, Any] | None) -> Given | None:
+    if fields is None:
+        return None
+    return Given(fields["text"], tuple(fields["steps"]), fields["author"])

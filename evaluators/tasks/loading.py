@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from evaluators.errors import BadTask, GradeError
 from evaluators.model import Json, TaskMode
 from evaluators.tasks.checking import choose_fewshot, load, one_line
+from evaluators.tasks.given import GivenReader, Labelled, cluster_of, given_fields
 from evaluators.tasks.lettered import LetteredForm
 from evaluators.tasks.lm_eval import Doc, HarnessTask
 from evaluators.tasks.spec import CHOOSING, TaskSpec
@@ -66,6 +67,7 @@ class OpenTask:
         self._form = _form(self.spec, self._task, self.mode)
         self._num_fewshot = choose_fewshot(spec, self._task)
         self._golds: dict[int, str] = {}
+        self._given = self._read_given()
         self._restart()
         self._render(1)
 
@@ -119,7 +121,13 @@ class OpenTask:
         doc = self._doc(index)
         try:
             gold = self._golds.setdefault(index, clean(self._form.gold(doc)))
-            return [self._graded(doc, answer, gold) for answer in answers]
+            given = self._given[index] if self._given else None
+            return [
+                self._labelled(doc, given, gold)
+                if given is not None and _reads_as(answer, given)
+                else self._graded(doc, answer, gold)
+                for answer in answers
+            ]
         except GradeError:
             raise
         except Exception as error:
@@ -132,6 +140,9 @@ class OpenTask:
             GradeError: The filter's own code failed.
         """
         doc = self._doc(index)
+        given = self._given[index] if self._given else None
+        if given is not None and given.answer and _reads_as(text, given):
+            return given.answer
         try:
             return self._form.extract(doc, text)
         except Exception as error:
@@ -157,6 +168,39 @@ class OpenTask:
             "extractions": extractions,
         }
 
+    def _labelled(self, doc: Doc, given: Labelled, gold: str) -> dict[str, Json]:
+        """Grade the given solution as the data set does: by its label."""
+        form, score = self._form, float(given.correct)
+        extracted = given.answer or form.extract(doc, given.text)
+        return {
+            "correct": given.correct,
+            "score": score,
+            "extracted": extracted,
+            "gold": gold,
+            "scores": {f"{form.metric},{name}": score for name in form.filters},
+            "extractions": dict.fromkeys(form.filters, extracted),
+            "first_error": given.first_error,
+        }
+
+    def _read_given(self) -> tuple[Labelled, ...]:
+        """Read the given solutions of all documents; none where the task gives none."""
+        names = given_fields(self.spec.name, self._task.config.metadata)
+        if names is None:
+            return ()
+        reader = GivenReader(self.spec.name, names)
+        return tuple(reader.read(doc, number) for number, doc in enumerate(self._task.docs))
+
+    def _put(self, index: int) -> dict[str, Json]:
+        """Return what a sample holds beside its question: a solution to judge, its cluster."""
+        metadata = self._task.config.metadata
+        name = metadata.get("cluster") if isinstance(metadata, Mapping) else None
+        put: dict[str, Json] = {}
+        if isinstance(name, str):
+            put["cluster"] = cluster_of(self._task.docs[index], name)
+        if self._given:
+            put["given"] = self._given[index].shown()
+        return put
+
     def _restart(self) -> None:
         self._task.fewshot(self.spec.num_fewshot, self.spec.fewshot_seed)
         self._samples: list[dict[str, Json]] = []
@@ -169,7 +213,7 @@ class OpenTask:
         while len(self._samples) < count:
             index = len(self._samples)
             try:
-                rendered = self._form.render(self._task.docs[index])
+                rendered = self._form.render(self._task.docs[index]) | self._put(index)
             except BadTask:
                 raise
             except Exception as error:
@@ -205,6 +249,11 @@ def _form(spec: TaskSpec, task: HarnessTask, mode: TaskMode) -> Form:
             return WeighedForm(spec, task)
         case "generate_until":
             return WrittenForm(spec, task)
+
+
+def _reads_as(answer: object, given: Labelled) -> bool:
+    """Tell whether a written answer is the given solution, word for word."""
+    return isinstance(answer, str) and clean(answer) == given.text
 
 
 def _canonical(value: Any) -> bytes:

@@ -38,9 +38,9 @@ NODE_FIELDS = (
 )  # fmt: skip
 ANSWER_FIELDS = (
     "idx", "node_idx", "text", "clipped", "extracted", "correct", "score", "truncated", "changed",
-    "scores", "extractions", "likelihoods",
+    "scores", "extractions", "likelihoods", "first_error",
 )  # fmt: skip
-VERDICT_FIELDS = ("idx", "answer_idx", "node_idx", "value", "score")
+VERDICT_FIELDS = ("idx", "answer_idx", "node_idx", "value", "score", "step")
 
 
 class Budget:
@@ -192,6 +192,7 @@ def as_json(result: SampleResult) -> dict[str, object]:
     return {
         **row_json(result),
         "question": result.question,
+        "given": result.sample.get("given"),
         "gold": result.gold,
         "stop_reason": result.stop_reason,
         "facts": result.facts,

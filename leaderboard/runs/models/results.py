@@ -130,6 +130,8 @@ class AnswerState(models.Model):
     extractions = models.JSONField(default=dict)
     likelihoods = models.JSONField(default=list, db_default=[])
     """Of every choice, in likelihood mode: `[{"text", "logprob", "tokens", "greedy"}, …]`."""
+    first_error = models.IntegerField(null=True)
+    """First wrong step of the text, from 0; -1: it has none; null where nobody knows."""
 
     class Meta:
         ordering: ClassVar = ["idx"]
@@ -151,6 +153,8 @@ class Judgement(models.Model):
     value = models.CharField(max_length=16, blank=True)
     """correct, wrong, unsure; empty when the verdict could not be parsed."""
     score = models.FloatField(null=True)
+    step = models.IntegerField(null=True)
+    """The step called the first mistake, from 0; -1 says that there is none."""
 
     class Meta:
         ordering: ClassVar = ["idx"]

@@ -48,6 +48,7 @@ def as_result(
         cluster=row.cluster,
         choices=tuple(row.sample.get("choices", ())),
         metadata=row.sample.get("metadata", {}),
+        given=_given(row.sample.get("given")),
     )
     failure = nouns.Failure(_library_id(row.failure_id), row.failure_detail)
     return nouns.SampleResult(
@@ -63,6 +64,12 @@ def as_result(
         oracle=row.oracle,
         seconds=row.seconds,
     )
+
+
+def _given(told: Mapping[str, Any] | None) -> nouns.Given | None:
+    if told is None:
+        return None
+    return nouns.Given(told["text"], tuple(told["steps"]), told["author"])
 
 
 def _library_id(message_id: str) -> str:
@@ -107,6 +114,7 @@ def _state(row: SampleResult, answer: AnswerState) -> nouns.AnswerState:
         gold=row.gold,
         scores=answer.scores,
         extractions=answer.extractions,
+        first_error=answer.first_error,
     )
     return nouns.AnswerState(
         node=answer.node_idx,
@@ -133,4 +141,5 @@ def _verdict(judgement: Judgement) -> nouns.Verdict:
         value=judgement.value or None,  # type: ignore[arg-type] # stored from this very literal
         node=judgement.node_idx,
         score=judgement.score,
+        step=judgement.step,
     )

@@ -123,11 +123,13 @@ def _unstorable(found: nouns.SampleResult, error: Exception) -> nouns.SampleResu
 
 
 def _sample_json(sample: nouns.Sample) -> dict[str, Any]:
+    given = {} if sample.given is None else {"given": storable_json(asdict(sample.given))}
     return {
         "messages": [_wire(message) for message in sample.messages],
         "question": [_wire(message) for message in sample.question],
         "choices": [storable(choice) for choice in sample.choices],
         "metadata": storable_json(dict(sample.metadata)),
+        **given,
     }
 
 
@@ -202,6 +204,7 @@ def _answer(row: SampleResult, idx: int, state: nouns.AnswerState) -> AnswerStat
         scores=storable_json(dict(grade.scores)),
         extractions=storable_json(dict(grade.extractions)),
         likelihoods=[storable_json(asdict(choice)) for choice in state.likelihoods],
+        first_error=grade.first_error,
     )
 
 
@@ -213,4 +216,5 @@ def _judgement(row: SampleResult, idx: int, verdict: nouns.Verdict) -> Judgement
         node_idx=verdict.node,
         value=verdict.value or "",
         score=verdict.score,
+        step=verdict.step,
     )
