@@ -29,6 +29,7 @@ from evaluators.metrics.intervals import (
 from evaluators.metrics.judgement import Judgement
 from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
+from evaluators.metrics.perf_gain_cost import Standing, pareto_front, perf_gain_cost, weighed
 from evaluators.metrics.power import planned_effect, questions_needed, smallest_effect
 from evaluators.metrics.registry import all_metrics, get, names
 from evaluators.metrics.trajectory import Graded, Trajectory
@@ -47,6 +48,7 @@ __all__ = [
     "Metric",
     "Paired",
     "Significance",
+    "Standing",
     "Trajectory",
     "Verdicts",
     "all_metrics",
@@ -69,6 +71,8 @@ __all__ = [
     "newcombe",
     "null",
     "pair",
+    "pareto_front",
+    "perf_gain_cost",
     "planned_effect",
     "quality",
     "questions_needed",
@@ -80,5 +84,6 @@ __all__ = [
     "step_labels",
     "verification",
     "verify",
+    "weighed",
     "wilson",
 ]

@@ -12,13 +12,22 @@ from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
 from evaluators.metrics.efficiency import efficiency
 from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
+from evaluators.metrics.perf_gain_cost import perf_gain_cost
 from evaluators.metrics.verification import verification
 
 GROUP = "redraft.metrics"
 
 BUNDLED: Mapping[str, Metric] = {
     metric.name: metric
-    for metric in (*decomposition, *cost, *quality, *efficiency, *labels, *verification)
+    for metric in (
+        *decomposition,
+        *cost,
+        *quality,
+        *efficiency,
+        *labels,
+        *verification,
+        *perf_gain_cost,
+    )
 }
 
 _AT_A_TURN = re.compile(r"(?P<name>\w+)@(?P<turn>[1-9][0-9]{0,3})")
