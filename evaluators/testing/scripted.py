@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from evaluators.model import (
     Sample,
     SampleResult,
     Sampling,
+    TokenLogprob,
     Usage,
     system,
     user,
@@ -34,8 +36,13 @@ MARK = "Answer:"
 Weigher = Callable[[LikelihoodRequest], Sequence[float]]
 """Log-likelihoods of a request's choices."""
 
+Surety = Callable[[str], float]
+"""Log-probability of a word that the model writes."""
+
 Script = Sequence[str] | Callable[[ChatRequest | LikelihoodRequest], str]
 """Replies in the order of calls, the last one repeated; or a function of the request."""
+
+_WORD = re.compile(r"\s*\S+")
 
 
 class ScriptedModel:
@@ -48,18 +55,27 @@ class ScriptedModel:
         fail_after: Calls that succeed before it behaves like a dead runtime; None is never.
         weigh: Log-likelihoods of the choices of a request; by default the scripted reply is sure
             and all other choices have e⁻⁹ each.
+        sure: Log-probability of each word of a reply, told where a call asks for it.
     """
 
     def __init__(
         self,
         script: Script,
         *,
-        capabilities: Sequence[str] = ("chat", "prefix", "echo", "label_likelihood"),
+        capabilities: Sequence[str] = (
+            "chat",
+            "prefix",
+            "echo",
+            "label_likelihood",
+            "token_logprobs",
+        ),
         delay: float = 0.0,
         fail_after: int | None = None,
         weigh: Weigher | None = None,
+        sure: Surety = lambda _: -0.5,
     ) -> None:
         self._script = script
+        self._sure = sure
         self._delay = delay
         self._fail_after = fail_after
         self.fingerprint = "scripted"
@@ -75,7 +91,11 @@ class ScriptedModel:
             RuntimeUnavailable: `fail_after` calls were made.
         """
         text = await self._turn(request)
-        return Completion(text, "stop", Usage(_words(request), len(text.split())))
+        usage = Usage(_words(request), len(text.split()))
+        if request.sampling.logprobs is None:
+            return Completion(text, "stop", usage)
+        told = [TokenLogprob(word, self._sure(word.strip())) for word in _WORD.findall(text)]
+        return Completion(text, "stop", usage, logprobs=tuple(told))
 
     async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
         """Weigh the choices; tokens are counted as words.
@@ -189,7 +209,7 @@ class ScriptedContext(Context):
         script: What the model replies.
         gold: The right answer to the sample.
         choices: Options of the question, for methods that weigh them.
-        weigh: Log-likelihoods of a request's choices, as `ScriptedModel` takes it.
+        weigh, sure: Log-likelihoods of choices and of words, as `ScriptedModel` takes them.
         given, first_error: A solution to judge, as `ScriptedTask` takes it.
     """
 
@@ -200,10 +220,11 @@ class ScriptedContext(Context):
         gold: str = "42",
         choices: Sequence[str] = (),
         weigh: Weigher | None = None,
+        sure: Surety = lambda _: -0.5,
         given: Given | None = None,
         first_error: int | None = None,
     ) -> None:
-        self.model = ScriptedModel(script, weigh=weigh)
+        self.model = ScriptedModel(script, weigh=weigh, sure=sure)
         task = ScriptedTask({"0": gold}, choices=choices, given=given, first_error=first_error)
         super().__init__(task.sample("0"), models={"actor": self.model}, task=task)
 
@@ -215,6 +236,7 @@ async def play(
     gold: str = "42",
     choices: Sequence[str] = (),
     weigh: Weigher | None = None,
+    sure: Surety = lambda _: -0.5,
     given: Given | None = None,
     first_error: int | None = None,
     **params: object,
@@ -237,7 +259,7 @@ async def play(
         params,
         task=task,
         samples=await task.samples(),
-        models={"actor": ScriptedModel(script, weigh=weigh)},
+        models={"actor": ScriptedModel(script, weigh=weigh, sure=sure)},
         sink=keep,
         limits=Limits(sample_seconds=30),
     )
