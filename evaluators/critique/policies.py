@@ -17,7 +17,10 @@ Choice = Literal["first", "second", "tie"]
 _JUDGMENT = re.compile(r"\bjudge?ment\s*:\W{0,4}(correct|incorrect)\b", re.IGNORECASE)
 _BRACKETS = re.compile(r"\[\[\s*([^\]]{1,40}?)\s*\]\]")
 _WRONG_WORDS = re.compile(r"wrong|incorrect|not correct", re.IGNORECASE)
-_CONCLUSION = re.compile(r"conclusion[\s\S]{0,400}?\b(incorrect|correct)\b", re.IGNORECASE)
+_VERDICT_KEY = re.compile(r'"?verdict"?\s*:\s*"([^"\n]{1,40})"', re.IGNORECASE)
+_CONCLUSION = re.compile(
+    r"conclusion[\s\S]{0,400}?\b(incorrect|not\s+correct|correct)\b", re.IGNORECASE
+)
 _QUALIFIED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*(un)?qualified\b", re.IGNORECASE)
 _IS_CORRECT = re.compile(r"is_assistant_correct\W{0,6}([^}]{0,200})", re.IGNORECASE)
 _ARENA = re.compile(r"\[\[\s*([AB])\s*([>=<])[>=<]?\s*([AB])\s*\]\]")
@@ -56,11 +59,13 @@ def read_luo(text: str) -> Judged | None:
 
 
 def read_thu(text: str) -> Judged | None:
-    """Read the last `[[correct]]` or `[[wrong]]`; else a word of blame, then one of praise."""
+    """Read `[[correct]]` or `[[wrong]]`, the key `verdict` of JSON, or words, blame first."""
     lower = text.lower()
     marks = {mark.strip() for mark in _BRACKETS.findall(lower)} & {"correct", "wrong"}
     if len(marks) == 1:
         return _judged(marks == {"correct"})
+    if not marks and (keyed := _VERDICT_KEY.findall(lower)):
+        lower = keyed[-1]
     if _WRONG_WORDS.search(lower):
         return "wrong"
     return "correct" if "correct" in lower else None

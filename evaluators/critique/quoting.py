@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 FENCE = "====="
 """What stands around a label; in quoted text it is broken up."""
 
@@ -18,3 +20,23 @@ def quoted(text: str, label: str) -> str:
     """
     inner = text.strip().replace(FENCE, "= = = = =")
     return f"{FENCE} begin {label} {FENCE}\n{inner}\n{FENCE} end {label} {FENCE}"
+
+
+def own_words(reply: str, *labels: str) -> str:
+    """Return a reply with what it quotes blanked out, every other character in its place.
+
+    Judges repeat what they judge, and that may hold verdicts of its own. Quotations are the fenced
+    blocks of the labels, an open one to the end of the reply, and lines that begin with `>`.
+
+    Args:
+        reply: What the judge wrote.
+        labels: Those that judged texts were quoted under.
+    """
+    for label in labels:
+        begin, end = (re.escape(f"{FENCE} {edge} {label} {FENCE}") for edge in ("begin", "end"))
+        reply = re.sub(rf"{begin}.*?(?:{end}|\Z)", _blank, reply, flags=re.DOTALL)
+    return re.sub(r"^[ \t]*>.*$", _blank, reply, flags=re.MULTILINE)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", found[0])
