@@ -16,6 +16,7 @@ from evaluators.formats.results import clean_text
 from evaluators.model import (
     AnswerState,
     ChoiceLikelihood,
+    Given,
     Grade,
     Message,
     Node,
@@ -49,6 +50,7 @@ class Line(BaseModel):
     evaluator: str = ""
     evaluator_version: str = ""
     prev_correct: bool | None = None
+    first_error: int | None = None
     critiques: list[str] = []
 
     @property
@@ -129,8 +131,22 @@ def _sample(line: Line, task: str, *, choices: Iterable[str]) -> Sample:
         if key != "id" and isinstance(value, str | int | float | bool) and _sayable(value)
     }
     return Sample(
-        str(line.doc_id), task, messages, question, choices=tuple(choices), metadata=plain
+        str(line.doc_id),
+        task,
+        messages,
+        question,
+        choices=tuple(choices),
+        metadata=plain,
+        given=_given(doc.get("given")),
     )
+
+
+def _given(told: object) -> Given | None:
+    """Return the solution that our own rows hold; whatever else stands there is another's field."""
+    match told:
+        case {"text": str(text), "steps": list(steps), "author": str(author)}:
+            return Given(clean_text(text), tuple(clean_text(str(s)) for s in steps), author)
+    return None
 
 
 def _sayable(value: object) -> bool:
@@ -158,6 +174,7 @@ def _answer(lines: Mapping[str, Line], line: Line, *, reading: Reading, number: 
             gold=clean_text(_gold(line.target, choices)),
             scores=scores,
             extractions=extractions,
+            first_error=line.first_error,
         ),
         likelihoods=choices,
     )

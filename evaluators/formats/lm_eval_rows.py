@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluators.formats.results import clean_text
+from evaluators.formats.results import clean_text, plain
 from evaluators.formats.stored import RunInfo
 from evaluators.model import AnswerState, Json, Node, SampleResult
 
@@ -65,7 +65,9 @@ def _row(result: SampleResult, number: int, name: str, *, run: RunInfo) -> dict[
     node = next((node for node in result.nodes if node.idx == answer.node), None)
     prompt = _prompt(result, node)
     said = _likelihoods(answer, prompt) if answer.likelihoods else _text(answer, name, prompt, node)
-    doc = {"id": sample.id, **sample.metadata}
+    given = {} if sample.given is None else {"given": plain(sample.given)}
+    first_error = answer.grade.first_error
+    doc = {"id": sample.id, **sample.metadata, **given}
     target = _target(result, answer)
     scores = {
         key.rpartition(",")[0]: value
@@ -90,6 +92,7 @@ def _row(result: SampleResult, number: int, name: str, *, run: RunInfo) -> dict[
         "evaluator_version": run.evaluator_version,
         "prev_correct": result.answers[number - 2].grade.correct if number > 1 else None,
         "critiques": _critiques(result, number),
+        **({} if first_error is None else {"first_error": first_error}),
     }
 
 

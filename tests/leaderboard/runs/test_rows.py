@@ -37,6 +37,7 @@ def rich() -> nouns.SampleResult:
         messages=(nouns.system("Be brief."), nouns.assistant("yes"), nouns.user("Q0")),
         cluster="story-3",
         metadata={"level": 2, "tags": ["a", None], "score": 0.25},
+        given=nouns.Given("1 + 1 = 3\nAnswer: 7", ("1 + 1 = 3", "Answer: 7"), "somebody"),
     )
     critique = nouns.Node(
         idx=2,
@@ -61,8 +62,12 @@ def rich() -> nouns.SampleResult:
     return replace(
         plain,
         sample=sample,
+        answers=tuple(
+            replace(answer, grade=replace(answer.grade, first_error=place))
+            for answer, place in zip(plain.answers, (0, -1), strict=True)
+        ),
         nodes=(plain.nodes[0], follow_up, critique),
-        verdicts=(nouns.Verdict(0, "unsure", 1, 0.5), nouns.Verdict(1, None, 1)),
+        verdicts=(nouns.Verdict(0, "unsure", 1, 0.5, step=3), nouns.Verdict(1, None, 1, step=-1)),
         facts={"agreement": 2 / 3, "none": None},
         stop_reason="verdict",
         oracle=True,
