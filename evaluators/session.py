@@ -6,15 +6,29 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from evaluators.controls import (
+    ControlComparison,
+    HeldAgainst,
+    PlannedControl,
+    compare_control,
+    macro_differences,
+    plan_controls,
+)
 from evaluators.engine import Limits, SharedModel, evaluate
 from evaluators.errors import BadModel, BadTask, first_error
 from evaluators.evaluator import Evaluator
+from evaluators.metrics import Estimate, Trajectory
 from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Model, Sink, Task, TaskInfo
+from evaluators.registry import load_evaluator
 from evaluators.runtimes import EgressPolicy, ModelInfo, ModelSpec, RunningModel, open_runtime
+from evaluators.strategies.packs import PromptPack
+from evaluators.strategies.parity import require_parity
+from evaluators.strategies.prompts import Replacements
 from evaluators.tasks import TaskSpec, open_tasks
 
 CHARACTERS_PER_TOKEN = 3
@@ -33,11 +47,13 @@ class Method:
 
     evaluator: Evaluator
     params: Mapping[str, Any]
+    control: str = ""
+    """Name of the run where it is a control, such as `self_consistency@5`; empty for a method."""
 
     @property
     def name(self) -> str:
-        """The evaluator's name."""
-        return self.evaluator.name
+        """What results go by: the evaluator's name, or the control's."""
+        return self.control or self.evaluator.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,15 @@ class Plan:
     """Models that play other roles than the actor's; a role that is not named is the actor's."""
     replicates: int = 1
     """Independent trajectories per sample."""
+    controls: bool = True
+    """Run what every method is to be held against at equal compute."""
+    pack: PromptPack | None = None
+    """Prompts that stand in for the methods' own."""
+
+    @property
+    def prompts(self) -> Replacements:
+        """What stands in for which prompt."""
+        return self.pack.prompts if self.pack else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +94,40 @@ class Part:
     """Trajectories that will be made."""
 
 
+Key = tuple[str, str]
+"""Name of a run and of its task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What an evaluation came to."""
 
     model: ModelInfo
     fingerprint: str
-    results: Mapping[tuple[str, str], tuple[SampleResult, ...]]
-    """Results in task order by (evaluator, task)."""
+    results: Mapping[Key, tuple[SampleResult, ...]]
+    """Results in task order by (method, task), controls after methods."""
     tasks: Mapping[str, TaskInfo]
     roles: Mapping[ModelRole, ModelInfo] = field(default_factory=dict)
     """The models that played other roles than the actor's."""
+    controls: Mapping[Key, tuple[HeldAgainst, ...]] = field(default_factory=dict)
+    """What the result of each (method, task) is held against."""
+    control_methods: tuple[Method, ...] = ()
+    """Controls that were run beside the methods asked for."""
+
+    def compared(self, method: str, task: str) -> list[ControlComparison]:
+        """Hold a method's result on a task against its controls."""
+        ours = self._trajectories(method, task)
+        return [
+            compare_control(one.planned, ours, self._trajectories(one.run, task))
+            for one in self.controls.get((method, task), ())
+        ]
+
+    def macro(self, method: str) -> dict[str, Estimate]:
+        """Average a method's differences from its controls over tasks."""
+        return macro_differences({task: self.compared(method, task) for task in self.tasks})
+
+    def _trajectories(self, run: str, task: str) -> list[Trajectory]:
+        return [Trajectory.from_result(result) for result in self.results.get((run, task), ())]
 
 
 class Watcher:
@@ -89,7 +137,10 @@ class Watcher:
         """Take note that a long step begins."""
 
     def planned(self, parts: Sequence[Part]) -> None:
-        """Take note of all that will be done."""
+        """Take note of all that will be done, but for controls."""
+
+    def control(self, part: Part) -> None:
+        """Take note of a control that a finished method asks for."""
 
     async def result(self, part: Part, result: SampleResult) -> None:
         """Take one finished sample."""
@@ -110,7 +161,7 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
     """Start the runtime, run every method on every task, stop the runtime.
 
     All methods run side by side on one runtime, so that equal calls are made once and the tail of
-    one fills with the head of the next.
+    one fills with the head of the next. The controls of a method follow as soon as it is finished.
 
     Raises:
         InputError: A task, a limit or the model is not usable; nothing was evaluated.
@@ -126,15 +177,26 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
             name: await task.samples(plan.task_limits.get(name)) for name, task in tasks.items()
         }
         require_modes(plan.methods, [task.info for task in tasks.values()])
+        if plan.pack:
+            require_parity(plan.pack, chain.from_iterable(samples.values()))
         needed = _tokens_needed(tasks, samples)
         running = await _start(plan, stack, watcher, needed_tokens=needed)
         require_capabilities(plan, running["actor"].capabilities)
-        found = await _run_parts(plan, tasks, samples, models=running, watcher=watcher)
+        runs = _Runs(plan, tasks, samples, running, watcher=watcher)
+        await runs.finish()
         watcher.stage("Evaluated; stopping the runtime")
         infos = {name: task.info for name, task in tasks.items()}
         actor = running.pop("actor")
         roles = {role: model.info for role, model in running.items()}
-        return Report(actor.info, actor.fingerprint, found, infos, roles)
+        return Report(
+            actor.info,
+            actor.fingerprint,
+            runs.in_order(),
+            infos,
+            roles,
+            runs.controls,
+            tuple(runs.control_methods.values()),
+        )
 
 
 async def _start(
@@ -196,46 +258,105 @@ def require_capabilities(plan: Plan, capabilities: frozenset[str]) -> None:
             raise BadModel(model=plan.model.label, reason=reason)
 
 
-async def _run_parts(
-    plan: Plan,
-    tasks: Mapping[str, Task],
-    samples: Mapping[str, Sequence[Sample]],
-    *,
-    models: Mapping[ModelRole, RunningModel],
-    watcher: Watcher,
-) -> dict[tuple[str, str], tuple[SampleResult, ...]]:
-    shared = _shared(plan, models)
-    parts = [
-        Part(method, task.info, len(samples[name]) * plan.replicates)
-        for method in plan.methods
-        for name, task in tasks.items()
-    ]
-    watcher.planned(parts)
-    endpoints = [m.info.batch_size for m in models.values() if not m.info.stable]
-    limits = plan.limits.patient_with(endpoints, at_once=len(parts))
-    found: dict[tuple[str, str], list[SampleResult]] = {}
+class _Runs:
+    """Every method on every task, side by side, and the controls that their results ask for."""
 
-    async def run(part: Part) -> None:
-        results = found[part.method.name, part.task.name] = []
+    def __init__(
+        self,
+        plan: Plan,
+        tasks: Mapping[str, Task],
+        samples: Mapping[str, Sequence[Sample]],
+        models: Mapping[ModelRole, RunningModel],
+        *,
+        watcher: Watcher,
+    ) -> None:
+        self._plan, self._tasks, self._samples, self._watcher = plan, tasks, samples, watcher
+        self._shared = _shared(plan, models)
+        self._parts = [self._part(m, task) for m in plan.methods for task in tasks.values()]
+        endpoints = [m.info.batch_size for m in models.values() if not m.info.stable]
+        at_once = sum(
+            1 + len(part.method.evaluator.controls) * plan.controls for part in self._parts
+        )
+        self._limits = plan.limits.patient_with(endpoints, at_once=at_once)
+        self._found: dict[Key, list[SampleResult]] = {}
+        self.controls: dict[Key, tuple[HeldAgainst, ...]] = {
+            (part.method.name, part.task.name): () for part in self._parts
+        }
+        self.control_methods: dict[str, Method] = {}
+
+    async def finish(self) -> None:
+        """Evaluate everything.
+
+        Raises:
+            RuntimeUnavailable: The runtime died on the way.
+        """
+        self._watcher.planned(self._parts)
+        self._found = {(part.method.name, part.task.name): [] for part in self._parts}
+        try:
+            async with asyncio.TaskGroup() as group:  # a dead runtime ends them all
+                for part in self._parts:
+                    group.create_task(self._method(part, group))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+
+    def in_order(self) -> dict[Key, tuple[SampleResult, ...]]:
+        """Return all results in their tasks' order."""
+        return {key: _in_order(found, self._samples[key[1]]) for key, found in self._found.items()}
+
+    def _part(self, method: Method, task: Task) -> Part:
+        return Part(method, task.info, len(self._samples[task.info.name]) * self._plan.replicates)
+
+    async def _method(self, part: Part, group: asyncio.TaskGroup) -> None:
+        await self._evaluate(part)
+        if self._plan.controls:
+            self._hold_against(part, group)
+
+    def _hold_against(self, part: Part, group: asyncio.TaskGroup) -> None:
+        """Start the controls of a finished method that nobody has started yet."""
+        method, task = part.method, part.task
+        results = self._found[method.name, task.name]
+        planned = plan_controls(
+            method.evaluator,
+            [Trajectory.from_result(result) for result in results],
+            capabilities=self._shared["actor"].capabilities,
+            mode=task.mode,
+            temperature=task.sampling.temperature,
+        )
+        held = [HeldAgainst(one, self._run_of(one)) for one in planned]
+        self.controls[method.name, task.name] = tuple(held)
+        for run in dict.fromkeys(one.run for one in held if one.run):
+            if (run, task.name) not in self._found:
+                control = self._part(self.control_methods[run], self._tasks[task.name])
+                self._found[run, task.name] = []
+                self._watcher.control(control)
+                group.create_task(self._evaluate(control))
+
+    def _run_of(self, planned: PlannedControl) -> str:
+        """Return the name of the run that is the control; a method asked for may be it already."""
+        if planned.missing:
+            return ""
+        evaluator = load_evaluator(planned.evaluator)
+        params = evaluator.bind(planned.params)
+        for method in self._plan.methods:
+            if method.evaluator.name == planned.evaluator and method.params == params:
+                return method.name
+        self.control_methods.setdefault(planned.label, Method(evaluator, params, planned.label))
+        return planned.label
+
+    async def _evaluate(self, part: Part) -> None:
+        task = part.task.name
         await evaluate(
             part.method.evaluator,
             part.method.params,
-            task=tasks[part.task.name],
-            samples=samples[part.task.name],
-            models=shared,
-            sink=_sink(part, results, watcher.result),
-            seed=plan.seed,
-            replicates=plan.replicates,
-            limits=limits,
+            task=self._tasks[task],
+            samples=self._samples[task],
+            models=self._shared,
+            sink=_sink(part, self._found[part.method.name, task], self._watcher.result),
+            seed=self._plan.seed,
+            replicates=self._plan.replicates,
+            limits=self._limits,
+            prompts=self._plan.prompts,
         )
-
-    try:
-        async with asyncio.TaskGroup() as group:  # a dead runtime ends them all
-            for part in parts:
-                group.create_task(run(part))
-    except BaseExceptionGroup as errors:
-        raise first_error(errors) from errors
-    return {key: _in_order(results, samples[key[1]]) for key, results in found.items()}
 
 
 def _shared(plan: Plan, models: Mapping[ModelRole, RunningModel]) -> dict[ModelRole, Model]:

@@ -62,7 +62,7 @@ def _written(run: StoredRun, out: Path, to: str, *, python: str | None) -> Itera
     match to:
         case "lm-eval":
             results = chain.from_iterable(run.results.values())
-            folder = out / sanitised(run.run.evaluator)
+            folder = out / sanitised(run.run.name)
             yield from write_lm_eval(folder, results, tasks=run.tasks, run=run.run)
         case "inspect":
             yield from write_inspect(out, run, python=python)
@@ -71,7 +71,7 @@ def _written(run: StoredRun, out: Path, to: str, *, python: str | None) -> Itera
         case "hub":
             yield from write_hub(out, run)
         case _:
-            folder = out / sanitised(f"{run.run.evaluator}-{run.run.model}")
+            folder = out / sanitised(f"{run.run.name}-{run.run.model}")
             _check_free(folder, run)
             yield from write_folder(folder, replace(run, source=folder))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -15,10 +16,14 @@ from evaluators.formats.stored import RunInfo, StoredRun
 from evaluators.registry import installed
 
 if TYPE_CHECKING:
+    from evaluators.controls import HeldAgainst
     from evaluators.model import Json, ModelRole
     from evaluators.runtimes import ModelInfo, ModelSpec
     from evaluators.session import Method, Plan, Report
     from evaluators.tasks.spec import TaskSpec
+
+CONTROLS = "controls"
+"""The folder of the runs that methods are held against, beside the methods' own."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """What pins a repository to one state."""
@@ -28,7 +33,7 @@ def write_report(out: Path, plan: Plan, report: Report, *, started: datetime) ->
     """Write a folder per evaluator and yield the paths as they are written.
 
     Args:
-        out: Folder that the evaluators' folders are made in.
+        out: Folder that the evaluators' folders are made in; controls have one of their own.
         plan: What was asked for.
         report: What it came to.
         started: When the evaluation began; lm-eval's files are named after it.
@@ -43,18 +48,42 @@ def stored_runs(out: Path, plan: Plan, report: Report, *, started: datetime) -> 
     """Yield a run per evaluator, each with the folder that it is to be written to."""
     versions = {entry.name: entry.version for entry in installed("evaluator")}
     specs = {name: spec for spec in plan.tasks for name in report.tasks if _opens(spec, name)}
-    for method in plan.methods:
+    for method in (*plan.methods, *report.control_methods):
+        results = {
+            task: found for (run, task), found in report.results.items() if run == method.name
+        }
         yield StoredRun(
-            source=out / method.name,
+            source=out / folder_of(method.name, report),
             origin="redraft",
-            run=_run_info(plan, report, method, version=versions[method.name], started=started),
-            tasks=report.tasks,
-            results={
-                task: found for (name, task), found in report.results.items() if name == method.name
-            },
-            specs=specs,
+            run=_run_info(
+                plan, report, method, version=versions[method.evaluator.name], started=started
+            ),
+            tasks={task: report.tasks[task] for task in results},
+            results=results,
+            specs={task: spec for task, spec in specs.items() if task in results},
             include_paths=tuple(str(path.resolve()) for path in plan.include_paths),
+            controls=_controls(report, method.name),
         )
+
+
+def folder_of(run: str, report: Report) -> Path:
+    """Return the folder of a run, as seen from that of the whole evaluation."""
+    is_control = any(method.name == run for method in report.control_methods)
+    return Path(CONTROLS, run) if is_control else Path(run)
+
+
+def _controls(report: Report, method: str) -> dict[str, tuple[HeldAgainst, ...]]:
+    """Return what a method is held against, with the folders as seen from its own."""
+
+    def located(held: HeldAgainst) -> HeldAgainst:
+        folder = ".." / folder_of(held.run, report) if held.run else None
+        return replace(held, run=folder.as_posix() if folder else "")
+
+    return {
+        task: tuple(map(located, held))
+        for (name, task), held in report.controls.items()
+        if name == method
+    }
 
 
 def _opens(spec: TaskSpec, task: str) -> bool:
@@ -69,7 +98,7 @@ def _run_info(
     return RunInfo(
         model=report.model.label,
         model_source=plan.model.model,
-        evaluator=method.name,
+        evaluator=method.evaluator.name,
         evaluator_version=version,
         started=started,
         model_args=plan.model.args,
@@ -84,6 +113,8 @@ def _run_info(
         identity=report.model.identity,
         roles={role: _role(plan, role, model) for role, model in report.roles.items()},
         packages=report.model.versions,
+        control=method.control,
+        prompt_pack=plan.pack.to_json() if plan.pack else {},
     )
 
 

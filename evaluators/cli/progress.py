@@ -9,21 +9,24 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from evaluators.controls import MOST_SAMPLES, calls_at_most
 from evaluators.metrics import planned_effect
 from evaluators.model import SampleResult
-from evaluators.session import Part, Watcher
+from evaluators.session import Method, Part, Watcher
 
 
 class ProgressBars(Watcher):
     """A bar per evaluator and task; lines instead of bars where there is no terminal."""
 
-    def __init__(self, *, quiet: bool, replicates: int = 1) -> None:
+    def __init__(self, *, quiet: bool, replicates: int = 1, controls: bool = True) -> None:
         """Draw nothing yet.
 
         Args:
             quiet: Never draw anything.
             replicates: How often each sample is asked.
+            controls: Methods will be held against others.
         """
+        self._controls = controls
         self._replicates = replicates
         self._console = Console(stderr=True, quiet=quiet)
         self._progress = Progress(
@@ -59,10 +62,19 @@ class ProgressBars(Watcher):
         """Make a bar for each part."""
         self.stage(f"Evaluating {sum(part.planned for part in parts)} samples")
         for part in parts:
-            name = f"{part.method.name} on {part.task.name}"
-            self._bars[_key(part)] = self._progress.add_task(name, total=part.planned, note="")
+            self._add(part, f"{part.method.name} on {part.task.name}")
         for task, planned in {part.task.name: part.planned for part in parts}.items():
             self._console.print(self._in_reach(task, planned), highlight=False)
+        for method in {part.method.name: part.method for part in parts}.values():
+            if self._controls and method.evaluator.controls:
+                self._console.print(_extra(method), highlight=False)
+
+    def control(self, part: Part) -> None:
+        """Make a bar for a control; by now it is known which one it is."""
+        self._add(part, f"{part.method.name} on {part.task.name} (control)")
+
+    def _add(self, part: Part, name: str) -> None:
+        self._bars[_key(part)] = self._progress.add_task(name, total=part.planned, note="")
 
     def _in_reach(self, task: str, planned: int) -> str:
         """Say what a run of that size can find, while there is time to plan another."""
@@ -85,6 +97,18 @@ class ProgressBars(Watcher):
             advance=1,
             note=f"{count} unscored" if count else "",
         )
+
+
+def _extra(method: Method) -> str:
+    """Say what a method's controls cost at most, before anything is asked."""
+    calls = calls_at_most(method.evaluator, method.params)
+    kinds = method.evaluator.controls if calls != 1 else ("greedy",)
+    if calls is None:
+        return f"Controls of {method.name}: about as many calls each as it turns out to make."
+    each = min(calls, MOST_SAMPLES)
+    most = sum(1 if kind == "greedy" else each for kind in kinds if kind != "sc_tokens")
+    tokens = f" and a vote of up to {MOST_SAMPLES} for its tokens" if "sc_tokens" in kinds else ""
+    return f"Controls of {method.name}: at most {most} calls more per sample{tokens}, often shared."
 
 
 def _key(part: Part) -> tuple[str, str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from evaluators.controls import TITLES
 from evaluators.metrics import Estimate, get, names
 
 if TYPE_CHECKING:
+    from evaluators.controls import ControlComparison
     from evaluators.formats.comparing import Pairing
     from evaluators.metrics import Decomposition
     from evaluators.ports import TaskInfo
@@ -25,6 +28,9 @@ _EVERY_RUN = {"decomposition", "cost", "quality", "efficiency", "verification"}
 
 MANY_UNPARSED = 0.05
 """Share of answers without an extraction above which the figures say little of the model."""
+
+CHANCE = 0.05
+"""What is as likely as this without any difference is shown dimmed."""
 
 MISSING = "–"
 """Shown where there is no number; the reason stands beside it."""
@@ -108,6 +114,41 @@ def _of(name: str, estimate: Estimate) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def controls_table(title: str, compared: Sequence[ControlComparison]) -> Table:
+    """Return a method's accuracy and cost above those of its controls, with the differences.
+
+    What may be chance is dimmed.
+    """
+    table = _table(title, "", "right", "gain", "95 % interval", "p", "calls", "tokens out", "n")
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    by_run: dict[str, list[ControlComparison]] = defaultdict(list)
+    for one in compared:
+        if not one.control.missing:
+            by_run[one.control.label].append(one)
+    best = max((same[0] for same in by_run.values()), key=lambda one: one.paired.n)
+    costs = [_value(best.of_method(name)) for name in ("calls", "tokens_out")]
+    itself = best.of_method("acc")
+    table.add_row("the method", _value(itself), "", "", "", *costs, f"{itself.n}/{itself.n_total}")
+    for label, (one, *others) in by_run.items():
+        p = one.significance.p
+        table.add_row(
+            f"{label}: {', '.join(TITLES[same.kind] for same in (one, *others))}",
+            _value(one.of_control("acc")),
+            _signed(one.difference),
+            _interval(one.difference),
+            MISSING if p is None else f"{p:.3g}",
+            *(_value(one.of_control(name)) for name in ("calls", "tokens_out")),
+            f"{one.paired.n}/{one.paired.n_total}",
+            style="dim" if p is None or p >= CHANCE else None,
+        )
+    return table
+
+
+def _signed(estimate: Estimate) -> str:
+    return MISSING if estimate.value is None else f"{estimate.value:+.3f}"
 
 
 def before_and_after(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,9 +14,10 @@ import click
 from evaluators.errors import BadParameter
 
 if TYPE_CHECKING:
-    from evaluators.model import Failure, ModelRole, SampleResult
+    from evaluators.model import ModelRole
     from evaluators.runtimes import ModelSpec
     from evaluators.session import Method, Plan, Report
+    from evaluators.strategies.packs import PromptPack
     from evaluators.tasks import TaskSpec
 
 ROLES: tuple[ModelRole, ...] = ("critic", "judge")
@@ -77,10 +76,28 @@ LM_EVAL = "lm-eval"
     help="Independent trajectories per sample; needs a temperature above 0 to differ.",
 )
 @click.option("--temperature", type=click.FloatRange(min=0), help="Of answers.")
+@click.option(
+    "--controls/--no-controls",
+    default=True,
+    show_default=True,
+    help="Hold every method against controls at equal compute.",
+)
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A prompt pack, whose texts stand in for the methods' own.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(**options: Any) -> None:
-    """Evaluate a model with one or more evaluators on tasks or a suite."""
+    """Evaluate a model with one or more evaluators on tasks or a suite.
+
+    Every method is held against controls at equal compute, which are runs of evaluators themselves:
+    one greedy answer, a vote over as many answers as it makes calls or as make up its tokens, the
+    best of that many, a second turn that says nothing.
+    """
+    from evaluators.cli.results import print_json, print_tables
+
     plan = _plan(options)
     started = datetime.now().astimezone()
     report = asyncio.run(_run(plan, quiet=options["as_json"]))
@@ -89,7 +106,8 @@ def run(**options: Any) -> None:
 
         for path in write_report(options["out"], plan, report, started=started):
             click.echo(f"wrote {path}", err=True)
-    _print(plan, report, as_json=options["as_json"])
+    tell = print_json if options["as_json"] else print_tables
+    tell(plan, report)
 
 
 def _plan(options: dict[str, Any]) -> Plan:
@@ -113,10 +131,27 @@ def _plan(options: dict[str, Any]) -> Plan:
         include_paths=options["paths"],
         roles=roles,
         replicates=options["replicates"],
+        controls=options["controls"],
+        pack=_pack(options["prompts"], methods),
     )
     for other in roles.values():
         preflight(other)
     return without_chat(plan) if preflight(spec).has_chat_template is False else plan
+
+
+def _pack(folder: Path | None, methods: Sequence[Method]) -> PromptPack | None:
+    """Read the pack; one that stands in for no prompt of the methods is a mistake."""
+    if folder is None:
+        return None
+    from evaluators.cards import installed_prompts, prompts_of
+    from evaluators.strategies.packs import read_pack
+
+    used = [prompt for method in methods for prompt in prompts_of(method.evaluator)]
+    pack = read_pack(folder, installed_prompts()).only({(p.package, p.name) for p in used})
+    if not pack.prompts:
+        reason = f"it stands in for no prompt of {', '.join(method.name for method in methods)}"
+        raise BadParameter(owner="run", name="--prompts", value=str(folder), reason=reason)
+    return pack
 
 
 def _model(options: dict[str, Any], option: str) -> ModelSpec:
@@ -187,63 +222,6 @@ async def _run(plan: Plan, *, quiet: bool) -> Report:
     from evaluators.cli.progress import ProgressBars
     from evaluators.session import run_plan
 
-    with ProgressBars(quiet=quiet, replicates=plan.replicates) as bars:
+    bars = ProgressBars(quiet=quiet, replicates=plan.replicates, controls=plan.controls)
+    with bars:
         return await run_plan(plan, bars)
-
-
-def _print(plan: Plan, report: Report, *, as_json: bool) -> None:
-    from evaluators.metrics import Trajectory, decompose
-
-    own = {method.name: method.evaluator.metrics for method in plan.methods}
-    found = {
-        (evaluator, task): decompose(
-            (Trajectory.from_result(result) for result in results), metrics=own[evaluator]
-        )
-        for (evaluator, task), results in report.results.items()
-    }
-    if as_json:
-        rows = [
-            {"evaluator": evaluator, "task": task, **decomposition.to_json()}
-            for (evaluator, task), decomposition in found.items()
-        ]
-        model = {"label": report.model.label, "fingerprint": report.fingerprint}
-        roles = {role: info.label for role, info in report.roles.items()}
-        print(json.dumps({"model": model, "roles": roles, "results": rows}, indent=2))
-        return
-    from rich.console import Console
-
-    from evaluators.cli.render import decomposition_table, extraction_hint, flips_line
-
-    console = Console()
-    for (evaluator, task), decomposition in found.items():
-        params = next(method.params for method in plan.methods if method.name == evaluator)
-        shown = ", ".join(f"{key}={value}" for key, value in params.items())
-        console.print()
-        title = f"{evaluator}({shown}) on {task}{_others(report)}"
-        console.print(decomposition_table(title, decomposition))
-        console.print(flips_line(decomposition), highlight=False)
-        for line in _failures(report.results[evaluator, task]):
-            console.print(line, style="yellow", highlight=False)
-        if hint := extraction_hint(decomposition, report.tasks[task]):
-            console.print(hint, style="yellow", highlight=False)
-
-
-def _failures(results: Sequence[SampleResult]) -> list[str]:
-    """Say why samples have no score: how many for which reason, with an example."""
-    failures = [result.failure for result in results if result.failure]
-    by_error = Counter(failure.error for failure in failures)
-    return [
-        f"{count} without a score ({error}), for example: {_last_line(failures, error)}"
-        for error, count in by_error.most_common()
-    ]
-
-
-def _last_line(failures: Sequence[Failure], error: str) -> str:
-    detail = next(failure.detail for failure in failures if failure.error == error)
-    return (detail.strip().splitlines() or ["no reason given"])[-1]
-
-
-def _others(report: Report) -> str:
-    """Name the models that took part beside the actor."""
-    named = [f"{info.label} as {role}" for role, info in report.roles.items()]
-    return f", with {' and '.join(named)}" if named else ""

@@ -1,13 +1,22 @@
 """Equal compute: what a method's result is held against, planned from the result and paired."""
 
+from evaluators.controls.bounds import calls_at_most
 from evaluators.controls.pairing import ControlComparison, compare_control, macro_differences
-from evaluators.controls.planning import MOST_SAMPLES, TITLES, PlannedControl, plan_controls
+from evaluators.controls.planning import (
+    MOST_SAMPLES,
+    TITLES,
+    HeldAgainst,
+    PlannedControl,
+    plan_controls,
+)
 
 __all__ = [
     "MOST_SAMPLES",
     "TITLES",
     "ControlComparison",
+    "HeldAgainst",
     "PlannedControl",
+    "calls_at_most",
     "compare_control",
     "macro_differences",
     "plan_controls",

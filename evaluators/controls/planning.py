@@ -30,11 +30,11 @@ SIZE: Mapping[str, str] = {
 
 TITLES: Mapping[Control, str] = {
     "greedy": "one greedy answer",
-    "sc_calls": "vote, same calls",
-    "sc_tokens": "vote, same tokens",
+    "sc_calls": "vote at the same calls",
+    "sc_tokens": "vote at the same tokens",
     "best_of_n": "best of n",
-    "null_turn": "turn that says nothing",
-    "retry": "retry behind the same gate",
+    "null_turn": "turns that say nothing",
+    "retry": "retries behind the same gate",
 }
 """What each control is called where a person reads it."""
 
@@ -81,6 +81,16 @@ class PlannedControl:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Restore a planned control; keys of a later version are ignored."""
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAgainst:
+    """One control of a method on one task, and where its results are."""
+
+    planned: PlannedControl
+    run: str = ""
+    """Name of its run, which may be a method that was asked for as well; in files its folder as
+    seen from the method's. Empty where there is none."""
 
 
 def plan_controls(

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
+from evaluators.controls import HeldAgainst
 from evaluators.errors import BadFile
 from evaluators.formats.lines import read_json, write_lines
 from evaluators.formats.lm_eval_files import sanitised
@@ -50,6 +51,7 @@ def write_folder(folder: Path, stored: StoredRun) -> Iterator[Path]:
         "run": run_to_json(stored.run),
         "include_paths": list(stored.include_paths),
         "tasks": {name: plain(_part(stored, name)) for name in stored.results},
+        "controls": {task: list(map(plain, held)) for task, held in stored.controls.items()},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     yield write_lines(folder / MANIFEST, [text])
@@ -70,6 +72,7 @@ def read_folder(folder: Path) -> StoredRun:
         raise BadFile(path=str(path), line=None, reason=reason)
     try:
         run, parts = _parsed(manifest)
+        controls = _controls(manifest)
         (origin,) = (one for one in get_args(Origin) if one == manifest.get("origin"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadFile(path=str(path), line=None, reason=_words(error)) from error
@@ -81,6 +84,7 @@ def read_folder(folder: Path) -> StoredRun:
         results={name: _results(folder, name, part) for name, part in parts.items()},
         specs={name: part.spec for name, part in parts.items() if part.spec},
         include_paths=tuple(str(item) for item in manifest.get("include_paths", ())),
+        controls=controls,
     )
 
 
@@ -121,6 +125,14 @@ def _parsed(manifest: Mapping[str, Any]) -> tuple[RunInfo, dict[str, _Part]]:
         name: restore(_Part, json.dumps(part)) for name, part in dict(manifest["tasks"]).items()
     }
     return run_from_json(manifest["run"]), parts
+
+
+def _controls(manifest: Mapping[str, Any]) -> dict[str, tuple[HeldAgainst, ...]]:
+    """Restore what the results are held against; older manifests say nothing of it."""
+    return {
+        task: tuple(restore(HeldAgainst, json.dumps(one)) for one in held)
+        for task, held in dict(manifest.get("controls", {})).items()
+    }
 
 
 def _results(folder: Path, task: str, part: _Part) -> tuple[SampleResult, ...]:

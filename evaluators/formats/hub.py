@@ -16,7 +16,7 @@ FIGURES = ("acc@1", "acc@last")
 
 
 def write_hub(out: Path, stored: StoredRun) -> Iterator[Path]:
-    """Write `<model>/.eval_results/redraft-<evaluator>.yaml`; nothing is sent to the Hub.
+    """Write `<model>/.eval_results/redraft-<run>.yaml`; nothing is sent to the Hub.
 
     Each entry names round, evaluator and version in its notes, with n and interval.
     """
@@ -28,7 +28,7 @@ def write_hub(out: Path, stored: StoredRun) -> Iterator[Path]:
         for name, estimate in decompose(stored.trajectories(task)).estimates.items()
         if name in FIGURES and estimate.value is not None
     ]
-    name = f"redraft-{sanitised(stored.run.evaluator)}.yaml"
+    name = f"redraft-{sanitised(stored.run.name)}.yaml"
     path = out / sanitised(stored.run.model) / ".eval_results" / name
     text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
     yield write_lines(path, text.splitlines())

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from evaluators.controls import HeldAgainst
 from evaluators.metrics import Trajectory
 from evaluators.model import Json, SampleResult
 from evaluators.ports import TaskInfo
@@ -50,6 +51,15 @@ class RunInfo:
     """Models that played other roles than the actor: `critic`, `judge`."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Versions of what the evaluation was made with; empty means what is installed now."""
+    control: str = ""
+    """Name of the run where it was made as a control of others, such as `self_consistency@5`."""
+    prompt_pack: Mapping[str, Json] = field(default_factory=dict)
+    """Name, version and digest of the prompt pack in force, and which prompts it stood in for."""
+
+    @property
+    def name(self) -> str:
+        """What tells the run from others of its evaluation."""
+        return self.control or self.evaluator
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,8 @@ class StoredRun:
     """How each task was opened, as far as is known."""
     include_paths: tuple[str, ...] = ()
     """Folders of task YAML that were searched besides the installed ones."""
+    controls: Mapping[str, tuple[HeldAgainst, ...]] = field(default_factory=dict)
+    """What the results are to be held against at equal compute, by task."""
 
     @property
     def label(self) -> str:

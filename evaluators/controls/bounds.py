@@ -1,0 +1,45 @@
+"""How many calls a method makes at most, as its own docstring says."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+
+from evaluators.evaluator import Evaluator
+
+_CALLS = re.compile(r"\bCalls:\s*(?:at most\s+)?(?P<formula>[^.,;:]+)")
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
+
+
+def calls_at_most(evaluator: Evaluator, params: Mapping[str, object]) -> int | None:
+    """Return how many calls the method makes per sample, or None where that is not knowable.
+
+    Evaluators say it in their docstring: "Calls: at most 1 + 2 * rounds."
+    """
+    found = _CALLS.search(f"{evaluator.summary}\n{evaluator.description}")
+    if found is None:
+        return None
+    formula = found["formula"].replace("`", "").removesuffix("at most").strip()
+    try:
+        return _value(ast.parse(" ".join(formula.split()), mode="eval").body, params)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _value(node: ast.expr, params: Mapping[str, object]) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.Name(id=name) if isinstance(value := params.get(name), int):
+            return value
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(left, params), _value(right, params))
+    msg = f"cannot count {ast.unparse(node)}"
+    raise ValueError(msg)
