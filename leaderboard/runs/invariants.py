@@ -8,9 +8,10 @@ from datetime import timedelta
 from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from leaderboard.runs.models import Attempt, Event, Run, SampleResult, Shard, State
+from leaderboard.runs.models import Attempt, Event, Run, RunControl, SampleResult, Shard, State
 from leaderboard.runs.models.work import OWNED, TERMINAL
 from leaderboard.runs.services.clock import ClockTimestamp
+from leaderboard.runs.services.making import BADLY
 from leaderboard.runs.services.reading import read_results
 from leaderboard.runs.services.rows import row_hash
 from leaderboard.runs.services.scoring import seal, tally
@@ -138,6 +139,26 @@ def counters_agree() -> Iterator[str]:
         )
 
 
+def controls_are_of_the_same_samples() -> Iterator[str]:
+    """10. A control is a run of its method's model on the very samples, made once and not before.
+
+    11. Nobody's run is left over: what nobody asked for is held against something.
+    """
+    held = RunControl.objects.filter(control__isnull=False).select_related("run", "control")
+    same = ("model_id", "suite_id", "limit", "seed", "replicates")
+    for row in held:
+        if differing := [f for f in same if getattr(row.run, f) != getattr(row.control, f)]:
+            yield f"{row} is {row.control}, of another {', '.join(differing)}"
+    early = RunControl.objects.exclude(
+        run__state=State.COMPLETED, run__controls_made_at__gt=F("run__finished_at")
+    )
+    for row in early:
+        yield f"{row} was made before the run had completed"
+    unused = Run.objects.filter(control_only=True, controlled=None).exclude(state__in=BADLY)
+    for run in unused:
+        yield f"{run} was made as a control of nothing"
+
+
 ALL: tuple[Callable[[], Iterator[str]], ...] = (
     one_row_per_sample,
     fences_are_attempts,
@@ -148,6 +169,7 @@ ALL: tuple[Callable[[], Iterator[str]], ...] = (
     owned_means_leased,
     cancelled_runs_rest,
     counters_agree,
+    controls_are_of_the_same_samples,
 )
 """Every invariant that can be read from the tables of runs."""
 

@@ -46,6 +46,8 @@ def record(name: str) -> EvaluatorVersion:
         modes=list(card.modes),
         roles=list(card.roles),
         metrics=list(card.metrics),
+        source=card.source,
+        controls=list(card.controls),
     )
 
 
@@ -84,7 +86,18 @@ def evaluators(db):
 def submit(user, suite, evaluators):
     """Submit evaluators on the suite for an echo; returns the runs."""
 
-    def make(*names, model=None, limit=24, seed=0, on=suite, critic=None, replicates=1, **params):
+    def make(
+        *names,
+        model=None,
+        limit=24,
+        seed=0,
+        on=suite,
+        critic=None,
+        replicates=1,
+        judge=None,
+        controls=False,
+        **params,
+    ):
         found = services.submit(
             user=user,
             model=model or echo(),
@@ -93,7 +106,9 @@ def submit(user, suite, evaluators):
             limit=limit,
             seed=seed,
             critic=critic,
+            judge=judge,
             replicates=replicates,
+            controls=controls,
         )
         return list(found.runs)
 

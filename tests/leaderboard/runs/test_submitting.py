@@ -18,7 +18,7 @@ from leaderboard.runs import services
 from leaderboard.runs.errors import IllegalMove, MissingCapability, QuotaUsedUp, UnknownSuite
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Run, SampleResult, Shard, State, Submission
-from leaderboard.runs.services import submitting
+from leaderboard.runs.services import making
 from tests.leaderboard.runs.conftest import TASK, echo, prepared, suite_of
 
 
@@ -217,8 +217,8 @@ class TestCritics:
     def test_needs_the_hardware_of_both(self, submit, critical):
         critic = echo(delay=0.25)
         critic.runtime, critic.args = "vllm", {"tensor_parallel_size": 2}
-        assert submitting.hardware_for(echo(), critic) == "gpu:2"
-        assert submitting.hardware_for(echo(), None) == "cpu"
+        assert making.hardware_for(echo(), critic) == "gpu:2"
+        assert making.hardware_for(echo()) == "cpu"
 
 
 class TestReplicates:
