@@ -7,7 +7,7 @@ from annotated_types import Ge, Le
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics
 
 
-@evaluator(metrics=[*metrics.decomposition])
+@evaluator(metrics=[*metrics.decomposition], source="2412.19513")
 async def reask(
     ctx: Context, sample: Sample, *, rounds: Annotated[int, Ge(1), Le(8)] = 1
 ) -> Outcome:

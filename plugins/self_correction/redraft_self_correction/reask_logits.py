@@ -22,6 +22,8 @@ from evaluators.api import (
     metrics=[*metrics.decomposition, *metrics.labels],
     requires=["chat", "label_likelihood"],
     modes=["generative", "likelihood"],
+    source="2412.19513",
+    controls=(),
 )
 async def reask_logits(ctx: Context, sample: Sample, *, lead_in: str = "") -> Outcome:
     """Weigh the labels, then force each as the answer, put the question again and weigh once more.

@@ -1,25 +1,28 @@
 """Review and improve: answer, criticise the answer, answer again."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from evaluators.api import Context, Outcome, Prompt, Sample, evaluator, metrics
+from evaluators.api import Context, Message, Outcome, Prompt, Reply, Sample, evaluator, metrics
 
-REVIEW = {
+Review = Literal["presuming", "neutral"]
+
+REVIEW: dict[Review, Prompt] = {
     "presuming": Prompt.load("redraft_self_correction", "review_improve/review_presuming"),
     "neutral": Prompt.load("redraft_self_correction", "review_improve/review_neutral"),
 }
 IMPROVE = Prompt.load("redraft_self_correction", "review_improve/improve")
 
 
-@evaluator(metrics=[*metrics.decomposition], roles=["critic"])
+@evaluator(metrics=[*metrics.decomposition], roles=["critic"], source="2310.01798")
 async def review_improve(
     ctx: Context,
     sample: Sample,
     *,
     rounds: Annotated[int, Ge(1), Le(8)] = 1,
-    review: Literal["presuming", "neutral"] = "presuming",
+    review: Review = "presuming",
 ) -> Outcome:
     """Let the model criticise its answer and improve on it, any number of rounds.
 
@@ -34,8 +37,21 @@ async def review_improve(
     chat = [*sample.messages]
     answers = [await ctx.generate(chat)]
     for number in range(1, rounds + 1):
-        chat += [answers[-1].message, REVIEW[review].message()]
-        critique = await ctx.generate(chat, kind="critique", role="critic", round=number)
-        chat += [critique.message, IMPROVE.message()]
-        answers.append(await ctx.generate(chat, round=number))
+        chat, answer = await improved(ctx, chat, answers[-1], review=review, round=number)
+        answers.append(answer)
     return Outcome(answers)
+
+
+async def improved(
+    ctx: Context,
+    chat: Sequence[Message],
+    answer: Reply,
+    *,
+    review: Review,
+    round: int,  # noqa: A002 - the field's own term
+) -> tuple[list[Message], Reply]:
+    """Review an answer and improve on it; return the chat so far and the new answer to it."""
+    asked = [*chat, answer.message, REVIEW[review].message()]
+    critique = await ctx.generate(asked, kind="critique", role="critic", round=round)
+    asked += [critique.message, IMPROVE.message()]
+    return asked, await ctx.generate(asked, round=round)

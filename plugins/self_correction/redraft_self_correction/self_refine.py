@@ -10,7 +10,7 @@ FEEDBACK = Prompt.load("redraft_self_correction", "self_refine/feedback")
 REFINE = Prompt.load("redraft_self_correction", "self_refine/refine")
 
 
-@evaluator(metrics=[*metrics.decomposition], roles=["critic"])
+@evaluator(metrics=[*metrics.decomposition], roles=["critic"], source="2303.17651")
 async def self_refine(
     ctx: Context,
     sample: Sample,
