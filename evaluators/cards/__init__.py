@@ -4,7 +4,7 @@ from evaluators.cards.card import MethodCard, method_card
 from evaluators.cards.drawing import lines, mermaid, svg
 from evaluators.cards.files import CardFile, read_card
 from evaluators.cards.inspection import inspect_evaluator, inspect_evaluators
-from evaluators.cards.prompts import prompts_of
+from evaluators.cards.prompts import installed_prompts, prompts_of
 from evaluators.cards.turns import Turn, turns_of
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Turn",
     "inspect_evaluator",
     "inspect_evaluators",
+    "installed_prompts",
     "lines",
     "mermaid",
     "method_card",

@@ -13,6 +13,7 @@ from evaluators.cards.prompts import prompts_of
 from evaluators.cards.turns import Turn, play_example
 from evaluators.errors import BadFile, BadParameter
 from evaluators.evaluator import Evaluator
+from evaluators.metrics import Metric
 from evaluators.strategies import Prompt
 
 ARXIV = "https://arxiv.org/abs/"
@@ -34,11 +35,13 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class MetricLine:
-    """One metric that a method reports beside the decomposition of every run."""
+    """One metric that a method asks for."""
 
     name: str
     title: str
     definition: str
+    group: str
+    """`decomposition`, `cost` and `quality` are reported by every run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ async def method_card(evaluator: Evaluator) -> MethodCard:
     declared = MethodCard(
         url=ARXIV + evaluator.source if evaluator.source else "",
         parameters=_parameters(evaluator),
-        metrics=tuple(MetricLine(m.name, m.title, m.definition) for m in evaluator.metrics),
+        metrics=tuple(_metric(m) for m in evaluator.metrics),
         prompts=tuple(_prompt(prompt) for prompt in prompts_of(evaluator)),
     )
     try:
@@ -156,6 +159,10 @@ def _resolved(schema: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[st
     """Follow a reference to a type that has a name of its own."""
     name = str(schema.get("$ref", "")).rpartition("/")[2]
     return {**named[name], **schema} if name in named else schema
+
+
+def _metric(metric: Metric) -> MetricLine:
+    return MetricLine(metric.name, metric.title, metric.definition, metric.group)
 
 
 def _prompt(prompt: Prompt) -> PromptText:

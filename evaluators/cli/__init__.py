@@ -27,8 +27,10 @@ COMMANDS = {
     "judge": "evaluators.cli.judge:judge",
     "list": "evaluators.cli.listing:list_installed",
     "new": "evaluators.cli.new:new",
+    "prompts": "evaluators.cli.prompts:prompts",
     "run": "evaluators.cli.run:run",
     "score": "evaluators.cli.score:score",
+    "show": "evaluators.cli.show:show",
 }
 """Where each command lives; imported only when it is used, so that every one starts fast."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import click
@@ -24,7 +26,10 @@ def list_installed(kind: str, *, everything: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    _print_table(kind, rows)
+    if kind == "evaluators" and rows:
+        _print_methods(rows)
+    else:
+        _print_table(kind, rows)
 
 
 def _rows(kind: str, *, everything: bool) -> list[dict[str, Any]]:
@@ -127,6 +132,33 @@ def _print_table(kind: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(_cell(row.get(column, "")) for column in columns))
     console.print(table)
+
+
+def _print_methods(rows: list[dict[str, Any]]) -> None:
+    """Print a table per distribution; what does not fit a terminal is in `show` and the JSON."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    place = itemgetter("distribution", "version")
+    for (distribution, version), group in groupby(sorted(rows, key=place), key=place):
+        table = Table(box=None, pad_edge=False, title_justify="left", expand=False)
+        table.title = f"{distribution} {version}"
+        for column in ("name", "class", "arXiv", "needs besides chat", ""):
+            table.add_column(column, no_wrap=column != "needs besides chat")
+        for row in group:
+            named = row["name"], row["information"].partition("_")[0], row["source"]
+            table.add_row(*named, _besides_chat(row["requires"]), row["summary"])
+        console.print(table)
+        console.print()
+    console.print("`python -m evaluators show NAME` tells more of one.", style="dim")
+
+
+def _besides_chat(requires: list[str] | str) -> str:
+    """Return what few methods need; or why one cannot be used."""
+    if isinstance(requires, str):
+        return requires
+    return ", ".join(name for name in requires if name != "chat")
 
 
 def _cell(value: object) -> str:
