@@ -11,6 +11,7 @@ from evaluators.metrics.compare import (
     ranks,
     significantly_better,
 )
+from evaluators.metrics.critique import contradiction, critique, guessing_f1, self_check
 from evaluators.metrics.cvc import Confidence, cvc_classification, cvc_generation
 from evaluators.metrics.decompose import Decomposition, Significance, decompose, macro
 from evaluators.metrics.efficiency import efficiency, step_labels
@@ -55,13 +56,16 @@ __all__ = [
     "benjamini_hochberg",
     "clustered_se",
     "compare",
+    "contradiction",
     "cost",
+    "critique",
     "cvc_classification",
     "cvc_generation",
     "decompose",
     "decomposition",
     "efficiency",
     "get",
+    "guessing_f1",
     "holm",
     "jeffreys",
     "labels",
@@ -77,6 +81,7 @@ __all__ = [
     "quality",
     "questions_needed",
     "ranks",
+    "self_check",
     "share",
     "sign_flip_p",
     "significantly_better",

@@ -105,7 +105,8 @@ def decompose(
         raise ValueError(msg)
     bundled = [*_bundled(graded.turns), *(verification if _judged(graded) else ())]
     estimates = {metric.name: metric.compute(graded) for metric in bundled}
-    estimates |= {metric.name: _contained(metric, graded) for metric in metrics}
+    own = [metric for metric in metrics if metric.name not in estimates]
+    estimates |= {metric.name: _contained(metric, graded) for metric in own}
     cells, steps = _cells(graded)
     if cells:
         check_identities(cells, estimates)

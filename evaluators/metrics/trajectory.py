@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evaluators.metrics.judgement import Judgement
-from evaluators.model import SampleResult
+from evaluators.model import Json, SampleResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,8 @@ class Trajectory:
     """What was said about answers on the way, beside the truth."""
     odds: tuple[float, float, float] | None = None
     """By label probabilities: P(right at first), P(right again | right), P(right then | wrong)."""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    """What the evaluator noted besides, under names of its choosing."""
 
     @property
     def question(self) -> tuple[str, str]:
@@ -78,6 +80,7 @@ class Trajectory:
             abstained=_abstained(result),
             judgements=_judgements(result),
             odds=_odds(result),
+            facts=result.facts,
         )
 
 

@@ -12,7 +12,7 @@ from django.db.models import Max
 
 from evaluators.errors import InputError
 from evaluators.formats.stored import trajectory_of
-from evaluators.metrics import Decomposition, Metric, Trajectory, decompose, macro, names
+from evaluators.metrics import Decomposition, Metric, Trajectory, decompose, macro
 from evaluators.registry import load_evaluator
 from leaderboard.boards.models import Entry, EventCursor, TaskEntry
 from leaderboard.runs.models import Event, Run, State
@@ -97,13 +97,12 @@ def decompose_run(run: Run) -> dict[str, Decomposition]:
 
 
 def _own_metrics(run: Run) -> list[Metric]:
-    """Return the metrics that the evaluator brings itself, while it is installed."""
+    """Return the metrics that the evaluator asks for, while it is installed."""
     try:
-        metrics = load_evaluator(run.evaluator.name).metrics
+        return list(load_evaluator(run.evaluator.name).metrics)
     except InputError as error:
-        log.info("only the bundled metrics for %s: %s", run.public_id, error)
+        log.info("only the metrics of every run for %s: %s", run.public_id, error)
         return []
-    return [metric for metric in metrics if metric.name not in names()]
 
 
 def _net_flips(found: Iterable[Decomposition]) -> int | None:
