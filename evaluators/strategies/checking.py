@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
 from evaluators.context import Context
+from evaluators.critique.quoting import own_words, quoted
 from evaluators.critique.verdicts import Judged, parse_verdict
 from evaluators.model import Json, Message, ModelRole, NodeKind, Outcome, Reply, Sample, Verdict
 from evaluators.strategies.prompts import Prompt
@@ -59,6 +60,8 @@ async def check(
     agent: str = "",
     parents: Sequence[Reply | int] = (),
     temperature: float | None = None,
+    max_tokens: int | None = None,
+    labels: Sequence[str] = (),
 ) -> Check:
     """Ask for a critique and read its verdict.
 
@@ -66,7 +69,9 @@ async def check(
         chat: What the critic sees, the request for a verdict last.
         answer: Index of the judged answer among those that the method will return.
         read: How the critique is read.
-        kind, role, round, agent, parents, temperature: As in `Context.generate`.
+        kind, role, round, agent, parents, temperature, max_tokens: As in `Context.generate`.
+        labels: What texts in the chat are quoted as; where the critique repeats them it is not
+            read, as they may hold verdicts of their own.
     """
     reply = await ctx.generate(
         chat,
@@ -76,11 +81,50 @@ async def check(
         agent=agent,
         parents=parents,
         temperature=temperature,
+        max_tokens=max_tokens,
     )
-    found = read(reply.text)
+    found = read(own_words(reply.text, *labels))
     reading = found if isinstance(found, Reading) else Reading(found)
     verdict = Verdict(answer, reading.value, reply.node, reading.score, reading.step)
     return Check(reply, verdict)
+
+
+async def check_afresh(
+    ctx: Context,
+    sample: Sample,
+    answer: Reply,
+    *,
+    prompt: Prompt,
+    shown: str | None = None,
+    read: Read = parse_verdict,
+    kind: NodeKind = "critique",
+    role: ModelRole = "critic",
+    round: int | None = None,  # noqa: A002 - the field's own term
+    agent: str = "",
+) -> Check:
+    """Ask for a critique in a chat of its own, of which the answer's author sees nothing.
+
+    Args:
+        answer: What is judged.
+        prompt: Asks for it; its placeholders are `$question` and `$solution`, both fenced.
+        shown: The answer as the critic sees it, such as one with its steps numbered.
+        read, kind, role, round, agent: As in `check`.
+    """
+    asked = prompt.message(
+        question=quoted(question_text(sample), "question"),
+        solution=quoted(answer.text if shown is None else shown, "solution"),
+    )
+    return await check(
+        ctx,
+        [asked],
+        read=read,
+        kind=kind,
+        role=role,
+        round=round,
+        agent=agent,
+        parents=[answer],
+        labels=("question", "solution"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +178,34 @@ async def until_approved(first: Reply, *, rounds: int, judge: Judge, improve: Im
             return Revisions(tuple(answers), tuple(checks), APPROVED)
         answers.append(await improve(answers[-1], checked, number))
     return Revisions(tuple(answers), tuple(checks), OUT_OF_ROUNDS)
+
+
+def refined_by(
+    ctx: Context,
+    sample: Sample,
+    prompt: Prompt,
+    *,
+    agent: str = "",
+    temperature: float | None = None,
+) -> Improve:
+    """Return the move that shows the author of an answer a critique of it, and nothing before it.
+
+    Args:
+        prompt: Asks for the new answer; its placeholder is `$critique`, fenced.
+        agent, temperature: As in `Context.generate`.
+    """
+
+    async def improve(answer: Reply, checked: Check, number: int) -> Reply:
+        asked = prompt.message(critique=quoted(checked.reply.text, "critique"))
+        return await ctx.generate(
+            [*sample.messages, answer.message, asked],
+            round=number,
+            agent=agent,
+            parents=[checked.reply],
+            temperature=temperature,
+        )
+
+    return improve
 
 
 async def revise_in_chat(

@@ -1,0 +1,103 @@
+"""Checklists that a model writes for a question and holds answers against."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluators.api import Context, Prompt, Reply, Sample, Verdict, critique, strategies
+
+WRITE = Prompt.load("redraft_self_correction", "checklist/write")
+CHECK = Prompt.load("redraft_self_correction", "checklist/check")
+
+_ITEM = re.compile(r"^[\s\-*\u2022#\[\]().\d]*(?P<text>[^\n]*\?)", re.MULTILINE)
+_RESULT = re.compile(r"\bresult\W{0,6}(yes|no)\b", re.IGNORECASE)
+_FIRST = re.compile(r"^\W{0,4}(yes|no)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a checklist, held against an answer."""
+
+    question: str
+    reason: Reply
+    passed: bool | None
+    """None where the reply says neither yes nor no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checklist held against an answer."""
+
+    items: tuple[Item, ...]
+    node: int
+    """The checklist's own node."""
+
+    @property
+    def failed(self) -> tuple[Item, ...]:
+        """The items that do not clearly pass."""
+        return tuple(item for item in self.items if not item.passed)
+
+    def verdict(self, answer: int) -> Verdict:
+        """Return the pass rate as a verdict: correct where all items pass.
+
+        A checklist without items says nothing; neither does one of which nothing is clearly
+        failed and something is unreadable.
+        """
+        if not self.items:
+            return Verdict(answer, None, self.node)
+        value: critique.Judged | None = None if self.failed else "correct"
+        if any(item.passed is False for item in self.items):
+            value = "wrong"
+        rate = (len(self.items) - len(self.failed)) / len(self.items)
+        return Verdict(answer, value, self.items[-1].reason.node, rate)
+
+
+def read_items(text: str, limit: int) -> list[str]:
+    """Return the questions of a checklist, one per line, numbers and bullets left out."""
+    found = (match["text"].strip() for match in _ITEM.finditer(text))
+    return list(dict.fromkeys(item for item in found if len(item) > 1))[:limit]
+
+
+def read_result(text: str) -> bool | None:
+    """Read the last `Result: YES` or `Result: NO`; without one, a YES or NO in first place."""
+    found = _RESULT.findall(text) or _FIRST.findall(text)
+    return found[-1].lower() == "yes" if found else None
+
+
+async def write_checklist(ctx: Context, sample: Sample, *, limit: int) -> tuple[Reply, list[str]]:
+    """Have a checklist written from the question alone."""
+    question = critique.quoted(strategies.question_text(sample), "question")
+    asked = WRITE.message(question=question, limit=str(limit))
+    written = await ctx.generate([asked], kind="critique", role="critic", round=0)
+    return written, read_items(written.text, limit)
+
+
+async def hold_against(
+    ctx: Context,
+    sample: Sample,
+    answer: Reply,
+    *,
+    items: Sequence[str],
+    written: Reply,
+    round: int,  # noqa: A002 - as in generate
+) -> Checked:
+    """Ask for every item, each in a chat of its own, whether the answer passes it."""
+    question = critique.quoted(strategies.question_text(sample), "question")
+    response = critique.quoted(answer.text, "response")
+
+    async def hold(number: int, item: str) -> Item:
+        shown = critique.quoted(item, "item")
+        reply = await ctx.generate(
+            [CHECK.message(question=question, response=response, item=shown)],
+            kind="verify",
+            role="critic",
+            round=round,
+            agent=f"item {number}",
+            parents=[written, answer],
+        )
+        return Item(item, reply, read_result(critique.own_words(reply.text, "response", "item")))
+
+    async with asyncio.TaskGroup() as group:  # one refused call cancels its siblings
+        tasks = [group.create_task(hold(n, item)) for n, item in enumerate(items, start=1)]
+    return Checked(tuple(task.result() for task in tasks), written.node)
