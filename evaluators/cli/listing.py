@@ -142,10 +142,11 @@ def _print_methods(rows: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     place = itemgetter("distribution", "version")
     for (distribution, version), group in groupby(sorted(rows, key=place), key=place):
-        table = Table(box=None, pad_edge=False, title_justify="left", expand=False)
+        table = Table(box=None, pad_edge=False, title_justify="left", expand=True)
         table.title = f"{distribution} {version}"
-        for column in ("name", "class", "arXiv", "needs besides chat", ""):
-            table.add_column(column, no_wrap=column != "needs besides chat")
+        for column in ("name", "class", "arXiv", "needs"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("what it does", no_wrap=True, ratio=1)  # gets what is left, cut off there
         for row in group:
             named = row["name"], row["information"].partition("_")[0], row["source"]
             table.add_row(*named, _besides_chat(row["requires"]), row["summary"])
