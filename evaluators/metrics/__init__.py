@@ -33,6 +33,7 @@ from evaluators.metrics.metric import Metric
 from evaluators.metrics.perf_gain_cost import Standing, pareto_front, perf_gain_cost, weighed
 from evaluators.metrics.power import planned_effect, questions_needed, smallest_effect
 from evaluators.metrics.registry import all_metrics, get, names
+from evaluators.metrics.scored import calibrated, candidates
 from evaluators.metrics.trajectory import Graded, Trajectory
 from evaluators.metrics.verification import Verdicts, verification, verify
 
@@ -54,6 +55,8 @@ __all__ = [
     "Verdicts",
     "all_metrics",
     "benjamini_hochberg",
+    "calibrated",
+    "candidates",
     "clustered_se",
     "compare",
     "contradiction",

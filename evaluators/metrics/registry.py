@@ -14,6 +14,7 @@ from evaluators.metrics.efficiency import efficiency
 from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.perf_gain_cost import perf_gain_cost
+from evaluators.metrics.scored import calibrated, candidates
 from evaluators.metrics.verification import verification
 
 GROUP = "redraft.metrics"
@@ -30,6 +31,8 @@ BUNDLED: Mapping[str, Metric] = {
         *critique,
         *self_check,
         *contradiction,
+        *candidates,
+        *calibrated,
         *perf_gain_cost,
     )
 }
