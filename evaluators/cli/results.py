@@ -57,7 +57,8 @@ def print_tables(plan: Plan, report: Report) -> None:
 
     console = Console()
     for method, task, found in _decompositions(plan, report):
-        shown = ", ".join(f"{key}={value}" for key, value in method.params.items())
+        given = {key: value for key, value in method.params.items() if value is not None}
+        shown = ", ".join(f"{key}={value}" for key, value in given.items())
         console.print()
         title = f"{method.name}({shown}) on {task}{_others(report)}"
         console.print(decomposition_table(title, found))

@@ -24,7 +24,7 @@ SIZE: Mapping[str, str] = {
     "bon_logprob": "samples",
     "best_of_n": "samples",
     "null_turn": "rounds",
-    "retry": "rounds",
+    "retry": "attempts",
 }
 """The parameter that says how much compute a control's evaluator uses."""
 
@@ -63,10 +63,11 @@ class PlannedControl:
     @property
     def label(self) -> str:
         """Name of the run: equal for equal runs, such as `self_consistency@5`; safe in paths."""
-        size = SIZE.get(self.evaluator, "")
-        at = f"@{self.params[size]}" if size in self.params else ""
-        others = [f"-{name}={value}" for name, value in self.params.items() if name != size]
-        return f"{self.evaluator}{at}{''.join(others)}"
+        size = self.params.get(SIZE.get(self.evaluator, ""))
+        temperature = self.params.get("temperature")
+        at = "" if size is None else f"@{size}"
+        warm = "" if temperature is None else f"-t{temperature}"
+        return f"{self.evaluator}{at}{warm}"
 
     @property
     def missing(self) -> bool:
@@ -126,14 +127,15 @@ class _Spent:
     tokens: float | None
     first: float | None
     """Generated tokens of the first answer."""
+    most: int
+    """Calls of the dearest sample."""
 
     @classmethod
     def of(cls, trajectories: Iterable[Trajectory]) -> Self:
         scored = [t for t in trajectories if t.scored]
-        return cls(
-            *(_mean([getattr(t, name) for t in scored]) for name in
-              ("calls", "tokens_out", "tokens_first"))
-        )  # fmt: skip
+        names = ("calls", "tokens_out", "tokens_first")
+        calls, tokens, first = (_mean([getattr(t, name) for t in scored]) for name in names)
+        return cls(calls, tokens, first, max((t.calls or 0 for t in scored), default=0))
 
     @property
     def rounded(self) -> int:
@@ -160,7 +162,7 @@ def _plan(kind: Control, spent: _Spent, want: _Wanted) -> PlannedControl:
     if kind == "greedy":
         params = {"temperature": 0.0} if want.temperature else {}
         return _checked(PlannedControl(kind, GREEDY, params), want)
-    if spent.rounded < 2:
+    if (spent.most if kind == "retry" else spent.rounded) < 2:
         return PlannedControl(kind, reason=ONE_CALL)
     return _AT_EQUAL_COMPUTE[kind](spent, want)
 
@@ -196,7 +198,8 @@ def _null_turn(spent: _Spent, want: _Wanted) -> PlannedControl:
 
 
 def _retry(spent: _Spent, want: _Wanted) -> PlannedControl:
-    return _sized("retry", "retry", spent.rounded - 1, want)
+    """Allow as many calls as the dearest sample took: behind the gate both stop when right."""
+    return _sized("retry", "retry", spent.most - 1, want)
 
 
 _AT_EQUAL_COMPUTE: Mapping[Control, Callable[[_Spent, _Wanted], PlannedControl]] = {

@@ -84,7 +84,8 @@ class StoredRun:
     @property
     def label(self) -> str:
         """The model and what was done with it, in one line."""
-        shown = ", ".join(f"{key}={value}" for key, value in self.run.params.items())
+        given = {key: value for key, value in self.run.params.items() if value is not None}
+        shown = ", ".join(f"{key}={value}" for key, value in given.items())
         return f"{self.run.evaluator}({shown}) of {self.run.model}"
 
     def trajectories(self, task: str) -> Iterator[Trajectory]:
