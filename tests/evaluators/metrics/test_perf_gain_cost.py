@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,11 @@ class TestMetrics:
     def test_are_found_by_name(self) -> None:
         assert [get(metric.name) for metric in perf_gain_cost] == list(perf_gain_cost)
         assert [metric.name for metric in perf_gain_cost] == ["perf", "gain", "cost"]
+
+    def test_stand_in_the_document(self) -> None:
+        text = (Path(__file__).parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
+        names = ", ".join(f"`{metric.name}`" for metric in perf_gain_cost)
+        assert f"| {names} |" in text
 
     def test_performance_and_gain_are_those_of_the_decomposition(self) -> None:
         pairs = [(False, True)] * 5 + [(True, False)] * 2 + [(True, True)] * 13
