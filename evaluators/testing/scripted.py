@@ -137,7 +137,8 @@ class ScriptedTask:
         sampling: How answer calls are decoded.
         choices: Options of every question, the right one among them; the task is then put by
             likelihood.
-        given: A solution to every question, for methods that judge one; graded like any answer.
+        given: A solution to every question, for methods that judge one.
+        given_correct: Its stored label; None has it graded like any answer.
         first_error: Its first wrong step, from 0; -1 says that there is none.
     """
 
@@ -148,11 +149,13 @@ class ScriptedTask:
         sampling: Sampling | None = None,
         choices: Sequence[str] = (),
         given: Given | None = None,
+        given_correct: bool | None = None,
         first_error: int | None = None,
     ) -> None:
         self._gold = dict(gold or {"0": "42"})
         self._choices = tuple(choices)
         self._given = given
+        self._given_correct = given_correct
         self._first_error = first_error
         self.info = TaskInfo(
             name="scripted",
@@ -193,8 +196,17 @@ class ScriptedTask:
         return [self._labelled(_grade(_text(answer), gold), answer) for answer in answers]
 
     def _labelled(self, grade: Grade, answer: str | Sequence[ChoiceLikelihood]) -> Grade:
-        judged = self._given is not None and answer == self._given.text
-        return replace(grade, first_error=self._first_error) if judged else grade
+        if self._given is None or answer != self._given.text:
+            return grade
+        correct = grade.correct if self._given_correct is None else self._given_correct
+        scores = dict.fromkeys(grade.scores, float(correct))
+        return replace(
+            grade,
+            correct=correct,
+            score=float(correct),
+            scores=scores,
+            first_error=self._first_error,
+        )
 
     async def extract(self, sample_id: str, text: str) -> str | None:
         """Return what stands after the last `Answer:`; None when it is blank."""
@@ -210,7 +222,7 @@ class ScriptedContext(Context):
         gold: The right answer to the sample.
         choices: Options of the question, for methods that weigh them.
         weigh, sure: Log-likelihoods of choices and of words, as `ScriptedModel` takes them.
-        given, first_error: A solution to judge, as `ScriptedTask` takes it.
+        given, given_correct, first_error: A solution to judge, as `ScriptedTask` takes it.
     """
 
     def __init__(
@@ -222,10 +234,17 @@ class ScriptedContext(Context):
         weigh: Weigher | None = None,
         sure: Surety = lambda _: -0.5,
         given: Given | None = None,
+        given_correct: bool | None = None,
         first_error: int | None = None,
     ) -> None:
         self.model = ScriptedModel(script, weigh=weigh, sure=sure)
-        task = ScriptedTask({"0": gold}, choices=choices, given=given, first_error=first_error)
+        task = ScriptedTask(
+            {"0": gold},
+            choices=choices,
+            given=given,
+            given_correct=given_correct,
+            first_error=first_error,
+        )
         super().__init__(task.sample("0"), models={"actor": self.model}, task=task)
 
 
@@ -238,6 +257,7 @@ async def play(
     weigh: Weigher | None = None,
     sure: Surety = lambda _: -0.5,
     given: Given | None = None,
+    given_correct: bool | None = None,
     first_error: int | None = None,
     **params: object,
 ) -> SampleResult:
@@ -248,7 +268,13 @@ async def play(
     """
     if not choices and "generate_until" not in evaluator.modes:
         choices = [f"{MARK} {text}" for text in (gold, f"not {gold}", "neither")]
-    task = ScriptedTask({"0": gold}, choices=choices, given=given, first_error=first_error)
+    task = ScriptedTask(
+        {"0": gold},
+        choices=choices,
+        given=given,
+        given_correct=given_correct,
+        first_error=first_error,
+    )
     results: list[SampleResult] = []
 
     async def keep(result: SampleResult) -> None:
