@@ -31,6 +31,7 @@ COLUMNS = (
 )  # fmt: skip
 
 Key = tuple[str, int]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +128,49 @@ def _cached(left: Run, right: Run) -> list[Told]:
     return found
 
 
-def _compared(left: Run, right: Run) -> Iterator[Told]:
+@dataclass(frozen=True, slots=True)
+class SharedTask:
+    """One task of two runs, with what was scored in both."""
+
+    task: str
+    only_left: int
+    only_right: int
+    rows: tuple[tuple[Row, Row], ...]
+    """Of each sample, left and right, in the task's order."""
+    left: tuple[Trajectory, ...]
+    right: tuple[Trajectory, ...]
+    problem: str = ""
+    """Why the task cannot be compared; then there are no trajectories."""
+
+
+def shared_tasks(left: Run, right: Run) -> Iterator[SharedTask]:
+    """Yield the tasks of two runs on one suite, paired by sample, without their transcripts."""
     rows = {run.pk: _rows(run) for run in (left, right)}
     for task in sorted(rows[left.pk].keys() & rows[right.pk].keys()):
         a, b = rows[left.pk][task], rows[right.pk][task]
-        both = [key for key in a if key in b]
-        counts = (len(both), len(a) - len(both), len(b) - len(both))
+        both = tuple((a[key], b[key]) for key in a if key in b)
+        alone = (len(a) - len(both), len(b) - len(both))
         if problem := _problem(task, left, right, n=len(both)):
-            yield Told(task, *counts, (), None, "", (), problem)
+            yield SharedTask(task, *alone, both, (), (), problem)
             continue
-        turns = {run.pk: _turns(run, task) for run in (left, right)}
         sides = (
-            [_trajectory(a[key], turns[left.pk], imported=left.imported) for key in both],
-            [_trajectory(b[key], turns[right.pk], imported=right.imported) for key in both],
+            tuple(_trajectory(pair[side], turns, imported=run.imported) for pair in both)
+            for side, (run, turns) in enumerate((run, _turns(run, task)) for run in (left, right))
         )
-        found = compare(*sides)
+        yield SharedTask(task, *alone, both, *sides)
+
+
+def _compared(left: Run, right: Run) -> Iterator[Told]:
+    for shared in shared_tasks(left, right):
+        counts = (len(shared.rows), shared.only_left, shared.only_right)
+        if shared.problem:
+            yield Told(shared.task, *counts, (), None, "", (), shared.problem)
+            continue
+        found = compare(shared.left, shared.right)
         test = found.significance
-        pairs = tuple(_pair(a[key], b[key]) for key in both)
-        yield Told(task, *counts, tuple(_lines(found, *sides)), test.p, test.test, pairs)
+        pairs = tuple(_pair(*rows) for rows in shared.rows)
+        lines = tuple(_lines(found, shared.left, shared.right))
+        yield Told(shared.task, *counts, lines, test.p, test.test, pairs)
 
 
 def _rows(run: Run) -> dict[str, dict[Key, Mapping[str, Any]]]:

@@ -45,11 +45,12 @@ class Standing:
     """It ended, and, if it ended well, stands on the board."""
 
 
-def submit_demo(*, limit: int | None = None) -> list[int]:
+def submit_demo(*, limit: int | None = None, controls: bool = False) -> list[int]:
     """Submit what the form would submit, and return the runs; those that exist are not repeated.
 
     Args:
         limit: Samples per task; None takes the suite's own limits.
+        controls: Go on to hold the results against controls; nobody waits for those.
     """
     submitted = submit(
         user=User.objects.filter(is_superuser=True).order_by("pk")[0],
@@ -57,6 +58,7 @@ def submit_demo(*, limit: int | None = None) -> list[int]:
         suite=Suite.objects.get(name=SUITE, current=True),
         evaluators=EVALUATORS,
         limit=limit,
+        controls=controls,
     )
     return [run.pk for run in submitted.runs]
 

@@ -36,10 +36,13 @@ NEEDED: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """The fields that each source needs, and what to say when one is empty."""
 
+WHO: Mapping[str, str] = {"critic": "Who criticises", "judge": "Who judges"}
+"""What is asked of each role that another model may play; a role is the prefix of its form."""
+
 WEIGHTED = frozenset({"lm-eval", "vllm"})
 """Bundled runtimes that load weights; others, such as `echo`, may do without."""
 
-SECRETS = ("endpoint_key", "critic-endpoint_key")
+SECRETS = ("endpoint_key", "critic-endpoint_key", "judge-endpoint_key")
 """Names of fields whose values appear on no page and in no report."""
 
 
@@ -144,7 +147,7 @@ class ModelForm(forms.Form):
         if self.optional:
             sources = [("", "the model itself"), *sources]
             self.fields["source"].initial = ""
-            self.fields["source"].label = "Who criticises"
+            self.fields["source"].label = WHO[prefix]
             for field in self.fields.values():
                 field.required = False
         _choose(self, "source", sources)

@@ -43,6 +43,13 @@ class SubmissionForm(forms.Form):
         help_text="Independent trajectories per question. They differ where answers are sampled; "
         "greedy ones are the same every time. Statistics take them as one cluster.",
     )
+    controls = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Hold each result against controls",
+        help_text="Once a method is done: one greedy answer, votes and best-of-n at its own cost, "
+        "a second turn that says nothing. They wait for everybody's submissions and cost no quota.",
+    )
 
     def __init__(self, data: QueryDict | None = None) -> None:
         super().__init__(data, label_suffix="")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from leaderboard.catalog.models import LanguageModel
 from leaderboard.core.messages import message_for
-from leaderboard.runs.models import Run, State
+from leaderboard.runs.models import Run, RunControl, State
 from leaderboard.runs.models.work import TERMINAL
 from leaderboard.runs.progress import RunStatus
 
@@ -22,6 +22,11 @@ PUBLIC_STATES = {
     State.CANCELLED: "cancelled",
 }
 """What the outside is told, by internal state."""
+
+FAILED = frozenset(TERMINAL) - {State.COMPLETED}
+
+DELETED = "the control was deleted"
+"""Why a control that there was is no more."""
 
 _WHOSE = {
     "yours": "the submitter can mend it",
@@ -62,9 +67,33 @@ def can_retry(run: Run) -> bool:
     return run.state in TERMINAL and run.state != State.COMPLETED
 
 
+def awaits_controls(run: Run) -> bool:
+    """Tell whether the controls of a run are yet to be made, because it is not done or just is."""
+    return run.with_controls and run.controls_made_at is None and run.state not in FAILED
+
+
 def model_json(model: LanguageModel) -> dict[str, object]:
     """Return who a model is, as every answer for machines names it."""
     return {"id": model.public_id, "label": model.label, "commit": model.revision or None}
+
+
+def players(run: Run) -> list[tuple[str, LanguageModel | None]]:
+    """Return who plays the further roles of a run; None is the model itself."""
+    played: dict[str, LanguageModel] = {str(role): model for role, model in run.others.items()}
+    roles = sorted({*run.evaluator.roles, *played})
+    return [(role, played.get(role)) for role in roles]
+
+
+def control_json(held: RunControl) -> dict[str, object]:
+    """Return what a run is held against, or why there is nothing, for machines."""
+    control = held.control
+    return {
+        "kind": held.kind,
+        "run": control.public_id if control else None,
+        "state": PUBLIC_STATES[State(control.state)] if control else None,
+        "reason": None if control else held.reason or DELETED,
+        "note": held.note or None,
+    }
 
 
 def run_json(status: RunStatus) -> dict[str, object]:
@@ -89,6 +118,7 @@ def run_json(status: RunStatus) -> dict[str, object]:
         "eta_method": progress.eta_method or None,
         "model": model_json(run.model),
         "critic": model_json(run.critic_model) if run.critic_model else None,
+        "judge": model_json(run.judge_model) if run.judge_model else None,
         "evaluator": {
             "name": run.evaluator.name,
             "version": run.evaluator.version,
@@ -110,6 +140,9 @@ def run_json(status: RunStatus) -> dict[str, object]:
             }
             for shard, planned in status.parts
         ],
+        "with_controls": run.with_controls,
+        "control_only": run.control_only,
+        "controls": [control_json(held) for held in status.controls],
         "attempts": len(status.attempts),
         "failure": failure,
         "manifest_sha256": run.manifest_sha256 or None,

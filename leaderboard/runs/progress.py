@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import Count, Min
 from django.utils import timezone
 
-from leaderboard.runs.models import Attempt, Event, Run, SampleResult, Shard
+from leaderboard.runs.models import Attempt, Event, Run, RunControl, SampleResult, Shard
 from leaderboard.runs.models.work import TERMINAL
 
 RECENT = 200
@@ -79,6 +79,8 @@ class RunStatus:
     progress: Progress
     events: list[Event]
     attempts: list[Attempt]
+    controls: list[RunControl]
+    """What it is held against."""
 
     @property
     def parts(self) -> list[tuple[Shard, int | None]]:
@@ -92,7 +94,7 @@ class RunStatus:
 
 
 def run_status(run: Run) -> RunStatus:
-    """Read a run's status: shards, events and attempts, in four queries."""
+    """Read a run's status: shards, events and attempts, in five queries."""
     shards = list(run.shards.order_by("task", "offset"))
     return RunStatus(
         run=run,
@@ -102,4 +104,5 @@ def run_status(run: Run) -> RunStatus:
         attempts=list(
             Attempt.objects.filter(shard__run=run).select_related("shard").order_by("id")[:200]
         ),
+        controls=list(run.controls.select_related("control__evaluator")),
     )

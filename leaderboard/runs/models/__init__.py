@@ -1,6 +1,6 @@
 """Rows of a run: what was asked for, who works on it, and what came out."""
 
-from leaderboard.runs.models.controls import RunControl
+from leaderboard.runs.models.controls import CONTROL_TITLES, RunControl
 from leaderboard.runs.models.results import (
     AnswerState,
     Generation,
@@ -19,6 +19,7 @@ from leaderboard.runs.models.work import (
 )
 
 __all__ = [
+    "CONTROL_TITLES",
     "AnswerState",
     "Attempt",
     "Event",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from django.db import models
 
+from evaluators.controls import TITLES
 from leaderboard.runs.models.work import Run
+
+CONTROL_TITLES: Mapping[str, str] = {str(kind): title for kind, title in TITLES.items()}
+"""What each control is called where a person reads it, by its kind."""
 
 
 class RunControl(models.Model):
@@ -32,3 +37,8 @@ class RunControl(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} against {self.kind}"
+
+    @property
+    def title(self) -> str:
+        """What the control is called where a person reads it."""
+        return str(CONTROL_TITLES.get(self.kind, self.kind))

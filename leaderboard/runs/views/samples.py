@@ -14,7 +14,7 @@ from leaderboard.core.listing import choice
 from leaderboard.runs import samples as lists
 from leaderboard.runs.access import access_result, access_run
 from leaderboard.runs.models import Run
-from leaderboard.runs.presentation import model_json
+from leaderboard.runs.presentation import model_json, players
 from leaderboard.runs.samples import FLIPS, SampleFilter
 from leaderboard.runs.transcript import as_json, row_json, transcript, whole_text
 
@@ -79,9 +79,8 @@ def sample(request: HttpRequest, public_id: str, pk: int) -> HttpResponse:
 
 def _models(run: Run) -> dict[str, object]:
     """Say who played which role."""
-    critic = run.critic_model or run.model
-    roles = {"critic": model_json(critic)} if "critic" in run.evaluator.roles else {}
-    return {"actor": model_json(run.model), **roles}
+    others = {role: model_json(model or run.model) for role, model in players(run)}
+    return {"actor": model_json(run.model), **others}
 
 
 @require_safe

@@ -14,7 +14,14 @@ from leaderboard.core.listing import choice
 from leaderboard.runs import samples, services
 from leaderboard.runs.access import access_own_run, access_run, access_submission, may_act
 from leaderboard.runs.errors import IllegalMove
-from leaderboard.runs.presentation import can_cancel, can_retry, explain, run_json
+from leaderboard.runs.presentation import (
+    awaits_controls,
+    can_cancel,
+    can_retry,
+    explain,
+    players,
+    run_json,
+)
 from leaderboard.runs.progress import run_progress, run_status
 from leaderboard.runs.queue import queue_status
 from leaderboard.runs.services.exporting import available
@@ -45,6 +52,8 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
         "can_cancel": can_cancel(row),
         "can_retry": can_retry(row),
         "flips": {} if partial else samples.flip_counts(row),
+        "players": players(row),
+        "controls_awaited": awaits_controls(row),
         "formats": [(name, FORMATS[name]) for name in available()],
     }
     template = "runs/_run_status.html" if partial else "runs/run.html"
@@ -94,7 +103,7 @@ def submission(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the runs of one submission with their progress."""
     row, runs = access_submission(request.user, public_id)
     lines = [(run, run_progress(run, list(run.shards.all()))) for run in runs]
-    live = any(run.finished_at is None for run in runs)
+    live = any(run.finished_at is None or awaits_controls(run) for run in runs)
     context = {"submission": row, "lines": lines, "live": live}
     partial = bool(request.headers.get("HX-Request"))
     template = "runs/_submission_runs.html" if partial else "runs/submission.html"

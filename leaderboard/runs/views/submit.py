@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from evaluators.errors import BadModel, BadParameter, BadTask, InputError
 from leaderboard.accounts.models import User
-from leaderboard.catalog.forms import SECRETS, ModelForm
+from leaderboard.catalog.forms import SECRETS, WHO, ModelForm
 from leaderboard.catalog.models import LanguageModel
 from leaderboard.core.logs import conceal
 from leaderboard.runs import services
@@ -41,7 +41,7 @@ def submit(request: HttpRequest) -> HttpResponse:
         if done is not None:
             hint(done.created)
             return _follow(request, done)
-    context = {"form": page.form, "model": page.model, "critic": page.critic}
+    context = {"form": page.form, "model": page.model, "others": page.others}
     return TemplateResponse(
         request,
         "runs/submit.html",
@@ -55,7 +55,8 @@ class _Page:
     """The forms that make up the page."""
 
     model: ModelForm
-    critic: ModelForm
+    others: dict[str, ModelForm]
+    """By role."""
     form: SubmissionForm
     choices: list[EvaluatorChoice]
 
@@ -64,7 +65,7 @@ class _Page:
         """Fill the forms with what was sent."""
         return cls(
             ModelForm(data, user=user),
-            ModelForm(data, user=user, prefix="critic"),
+            {role: ModelForm(data, user=user, prefix=role) for role in WHO},
             SubmissionForm(data),
             evaluator_choices(data, preset=preset),
         )
@@ -81,7 +82,12 @@ class _Page:
 
     @property
     def _forms(self) -> list[Form]:
-        return [self.model, self.critic, self.form, *(choice.form for choice in self.chosen)]
+        return [
+            self.model,
+            *self.others.values(),
+            self.form,
+            *(choice.form for choice in self.chosen),
+        ]
 
     def complete(self) -> bool:
         """Check every field that counts, so that all mistakes show at once."""
@@ -96,7 +102,9 @@ class _Page:
         try:
             with transaction.atomic():
                 model = _registered(self.model)
-                critic = _registered(self.critic) if self.critic.chosen else None
+                others = {
+                    role: _registered(form) for role, form in self.others.items() if form.chosen
+                }
                 return services.submit(
                     user=user,
                     model=model,
@@ -104,8 +112,10 @@ class _Page:
                     evaluators=[(c.evaluator.name, c.form.values) for c in self.chosen],
                     limit=data["limit"],
                     seed=data["seed"],
-                    critic=critic,
+                    critic=others.get("critic"),
+                    judge=others.get("judge"),
                     replicates=data["replicates"],
+                    controls=data["controls"],
                 )
         except _Refused:
             return None
@@ -119,8 +129,8 @@ class _Page:
         match error:
             case BadParameter() if form := self._form_of(facts["owner"], facts["name"]):
                 form.add_error(facts["name"], str(facts["reason"]))
-            case BadParameter(data={"owner": "submission", "name": "critic"}):
-                self.critic.add_error("source", f"{facts['reason']}.".capitalize())
+            case BadParameter(data={"owner": "submission", "name": str(role)}) if role in WHO:
+                self.others[role].add_error("source", f"{facts['reason']}.".capitalize())
             case BadTask():
                 self.form.add_error("suite", str(error))
             case BadModel():

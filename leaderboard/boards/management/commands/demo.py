@@ -62,14 +62,18 @@ class Command(BaseCommand):
             running_stack(wishes, report=report) as supervisor,
         ):
             report(f"Redraft is at {wishes.url} (logs in {supervisor.folder}).")
-            runs = _submitted(options["limit"])
+            # Who stays to look sees the controls come in; who does not gets no work left undone.
+            runs = _submitted(options["limit"], controls=not options["exit"])
             found |= _evaluate(runs, supervisor, console, minutes=options["timeout"])
             for table in _tables(found):
                 console.print(table)
             for reason in found["reasons"]:
                 report(reason)
             if not options["exit"]:
-                report(f"The board is at {wishes.url} (Ctrl-C stops).")
+                report(
+                    f"The board is at {wishes.url} (Ctrl-C stops). "
+                    "Controls at equal compute are still coming in."
+                )
                 _serve(supervisor)
         if options["exit"]:
             self._conclude(found, url=wishes.url)
@@ -82,9 +86,9 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
-def _submitted(limit: int | None) -> list[int]:
+def _submitted(limit: int | None, *, controls: bool) -> list[int]:
     try:
-        return demo.submit_demo(limit=limit)
+        return demo.submit_demo(limit=limit, controls=controls)
     except InputError as error:
         raise CommandError(str(error)) from error
 

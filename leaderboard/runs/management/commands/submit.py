@@ -29,7 +29,7 @@ from leaderboard.runs.progress import tallied
 from leaderboard.runs.tasks import hint, wait_for_hints
 
 LOOK_SECONDS = 1.0
-ROLES = ("model", "critic")
+ROLES = ("model", "critic", "judge")
 """Models that may be named, each with arguments of its own."""
 
 
@@ -57,7 +57,6 @@ class Command(BaseCommand):
         parser.add_argument("--model-class", default="", help="lm-eval's name (default: hf)")
         parser.add_argument("--revision", default="", help="branch, tag or commit on the Hub")
         parser.add_argument("--batch-size", type=int, default=8)
-        parser.add_argument("--critic", default="", help="another model to play the critic")
         for role in ROLES:
             _add_role(parser, role)
         parser.add_argument("--limit", type=int, help="samples per task")
@@ -65,6 +64,13 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--user", default="", help="who submits (default: the first admin)")
         parser.add_argument("--wait", action="store_true", help="wait for the end, with progress")
+        parser.add_argument(
+            "--no-controls",
+            action="store_false",
+            dest="controls",
+            help="do not hold the results against runs of equal compute; these come after the "
+            "named runs, behind everybody's submissions, and --wait does not wait for them",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Submit; a bad wish is one line and exit status 1."""
@@ -98,6 +104,8 @@ class Command(BaseCommand):
 
 
 def _add_role(parser: CommandParser, role: str) -> None:
+    if role != "model":
+        parser.add_argument(f"--{role}", default="", help=f"another model to play the {role}")
     parser.add_argument(f"--{role}-args", default="", metavar="K=V,…", help="for its runtime")
     parser.add_argument(f"--{role}-name", default="", help="as its endpoint knows it")
     parser.add_argument(
@@ -110,7 +118,11 @@ def _add_role(parser: CommandParser, role: str) -> None:
 def _submit(user: User, options: dict[str, Any]) -> services.Submitted:
     evaluators = _evaluators(options["evaluators"], options["param"])
     with transaction.atomic():
-        critic = options["critic"]
+        others = {
+            role: _model(user, options[role], options, role=role)
+            for role in ROLES[1:]
+            if options[role]
+        }
         return services.submit(
             user=user,
             model=_model(user, options["model"], options, role="model"),
@@ -118,8 +130,10 @@ def _submit(user: User, options: dict[str, Any]) -> services.Submitted:
             evaluators=evaluators,
             limit=options["limit"],
             seed=options["seed"],
-            critic=_model(user, critic, options, role="critic") if critic else None,
+            critic=others.get("critic"),
+            judge=others.get("judge"),
             replicates=options["replicates"],
+            controls=options["controls"],
         )
 
 
