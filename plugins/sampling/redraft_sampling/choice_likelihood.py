@@ -3,7 +3,7 @@
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics
 
 
-@evaluator(metrics=[*metrics.decomposition], requires=["echo"], modes=["likelihood"])
+@evaluator(metrics=[*metrics.decomposition], requires=["echo"], modes=["likelihood"], controls=())
 async def choice_likelihood(ctx: Context, sample: Sample) -> Outcome:
     """Weigh every option as the answer's text and take the likeliest.
 

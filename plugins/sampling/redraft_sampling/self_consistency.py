@@ -1,19 +1,12 @@
 """Self-consistency: several sampled answers, and the one that most of them agree on."""
 
-from typing import Annotated
-
-from annotated_types import Ge, Gt, Le
-
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics, strategies
+from redraft_sampling.parameters import Samples, Temperature
 
 
-@evaluator(metrics=[*metrics.decomposition], requires=())
+@evaluator(metrics=[*metrics.decomposition], requires=(), source="2203.11171", controls=())
 async def self_consistency(
-    ctx: Context,
-    sample: Sample,
-    *,
-    samples: Annotated[int, Ge(2), Le(64)] = 5,
-    temperature: Annotated[float, Gt(0), Le(2)] = 0.7,
+    ctx: Context, sample: Sample, *, samples: Samples = 5, temperature: Temperature = 0.7
 ) -> Outcome:
     """Sample several answers and let them vote.
 
