@@ -7,6 +7,7 @@ from redraft_self_correction.decide_then_revise import decide_then_revise, read_
 from redraft_self_correction.if_or_else import if_or_else
 from redraft_self_correction.initial_then_correct import initial_then_correct
 from redraft_self_correction.null_turn import null_turn
+from redraft_self_correction.review_improve import review_improve
 from redraft_self_correction.two_turn_neutral import two_turn_neutral
 
 RIGHT, WRONG, OTHER = "Answer: 42", "Answer: 41", "Answer: 40"
@@ -158,20 +159,22 @@ class TestNullTurn:
         assert result.calls == 1 + rounds
         assert set(prompts(result)[1:]) == {"null_turn/again"}
 
-    async def test_says_what_ends_the_last_turn_of_the_others(self) -> None:
-        ctx = ScriptedContext([WRONG, RIGHT])
-        await null_turn(ctx, ctx.sample, rounds=1)
-        words = ctx.model.requests[1].messages[-1].content.split(maxsplit=1)[1]
-        others = {two_turn_neutral: [WRONG], if_or_else: [WRONG, OTHER]}
-        for method, script in others.items():
-            ctx = ScriptedContext([*script, RIGHT])
-            await method(ctx, ctx.sample)
-            assert "in the form that the question asked for." in words
-            assert (
-                ctx.model.requests[-1]
-                .messages[-1]
-                .content.endswith("in the form that the question asked for.")
-            )
+    @pytest.mark.parametrize(
+        ("method", "script"),
+        [
+            (two_turn_neutral, [WRONG]),
+            (initial_then_correct, [WRONG]),
+            (decide_then_revise, [WRONG, REVISE]),
+            (review_improve, [WRONG, "Hm."]),
+        ],
+        ids=lambda value: getattr(value, "name", None),
+    )
+    async def test_says_what_ends_the_last_turn_of_others(self, method, script) -> None:
+        null = await play(null_turn, [WRONG, RIGHT])
+        other = await play(method, [*script, RIGHT])
+        said, words = (result.nodes[-1].messages[-1].content for result in (other, null))
+        assert said != words
+        assert said.endswith(words)
 
     def test_is_a_control_itself(self) -> None:
         assert null_turn.controls == ()
