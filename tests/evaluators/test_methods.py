@@ -1,0 +1,173 @@
+"""Every method that we ship: listed, documented, presented, and what every evaluator must be."""
+
+import re
+import statistics
+import tomllib
+from difflib import SequenceMatcher
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from evaluators.cards import MethodCard, installed_prompts, method_card, prompts_of, read_card
+from evaluators.evaluator import Evaluator
+from evaluators.metrics import names as metric_names
+from evaluators.registry import installed, load_evaluator
+from evaluators.strategies.parity import demands
+from evaluators.testing import check_evaluator
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+LISTED = tomllib.loads((PLUGINS / "methods.toml").read_text(encoding="utf-8"))
+METHODS = LISTED["methods"]
+FAMILIES = {
+    tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]: path.parent.name
+    for path in PLUGINS.glob("*/pyproject.toml")
+    if path.parent.name != "example"
+}
+"""Folders of the bundled families by distribution."""
+
+INSTALLED = {e.name: FAMILIES[e.distribution] for e in installed() if e.distribution in FAMILIES}
+ALIKE = 0.9
+"""Similarity above which a text is a copy of another."""
+
+ROUNDING = 0.05
+"""By how much a figure printed with one decimal may be off; with two, a tenth of it."""
+
+
+@pytest.fixture(params=sorted(INSTALLED))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def evaluator(name: str) -> Evaluator:
+    return load_evaluator(name)
+
+
+@pytest.fixture
+async def card(evaluator: Evaluator) -> MethodCard:
+    return await method_card(evaluator)
+
+
+class TestListed:
+    def test_says_what_the_list_says(self, name: str, evaluator: Evaluator) -> None:
+        told = METHODS[name]
+        assert told["family"] == INSTALLED[name]
+        assert (told["source"], told["class"]) == (evaluator.source, evaluator.information)
+
+    def test_controls_are_held_against_nothing(self, name: str, evaluator: Evaluator) -> None:
+        if METHODS[name]["group"] == "control":
+            assert evaluator.controls == ()
+
+    def test_is_in_its_family_s_readme(self, name: str) -> None:
+        readme = (PLUGINS / INSTALLED[name] / "README.md").read_text(encoding="utf-8")
+        assert f"`{name}`" in readme
+
+    def test_names_its_paper_in_its_docstring(self, evaluator: Evaluator) -> None:
+        if evaluator.source:
+            assert re.fullmatch(r"\d{4}\.\d{5}", evaluator.source)
+            assert evaluator.source in f"{evaluator.summary} {evaluator.description}"
+
+
+class TestConforms:
+    async def test_does_what_every_evaluator_must_do(self, name: str) -> None:
+        assert [line for line in await check_evaluator(name) if not line.passed] == []
+
+
+class TestCard:
+    def test_is_there_and_valid(self, evaluator: Evaluator) -> None:
+        assert read_card(evaluator) is not None
+
+    async def test_its_example_plays_and_is_drawn(self, card: MethodCard) -> None:
+        assert card.problem == ""
+        assert card.turns[0].kind in {"answer", "given"}
+        assert any(turn.answer for turn in card.turns)
+        assert card.diagram.startswith("<svg")
+
+    async def test_its_example_uses_all_of_its_script(
+        self, evaluator: Evaluator, card: MethodCard
+    ) -> None:
+        told = read_card(evaluator)
+        assert told is not None
+        assert len(told.example) <= sum(turn.call for turn in card.turns)
+
+    async def test_has_the_paper_s_title(self, evaluator: Evaluator, card: MethodCard) -> None:
+        assert bool(card.title) == bool(evaluator.source)
+
+    async def test_says_the_calls_that_the_docstring_says(
+        self, evaluator: Evaluator, card: MethodCard
+    ) -> None:
+        assert card.calls
+        assert "Calls: " in evaluator.description
+
+    async def test_published_figures_obey_the_identities(self, card: MethodCard) -> None:
+        for one in card.published:
+            f = one["figures"]
+            if {"acc@1", "acc@last", "i2c_all", "c2i_all"} <= f.keys():
+                expected = f["acc@1"] + f["i2c_all"] - f["c2i_all"]
+                assert f["acc@last"] == pytest.approx(expected, abs=4 * ROUNDING), one
+            if {"acc@1", "acc@last", "delta"} <= f.keys():
+                gain = f["acc@last"] - f["acc@1"]
+                assert f["delta"] == pytest.approx(gain, abs=3 * ROUNDING), one
+            if {"acc@1", "acc@last", "CL", "CS"} <= f.keys():
+                kept = f["acc@1"] * f["CL"] + (100 - f["acc@1"]) * f["CS"]
+                assert f["acc@last"] == pytest.approx(kept / 100, abs=4 * ROUNDING), one
+
+    async def test_published_figures_name_their_source(self, card: MethodCard) -> None:
+        for one in card.published:
+            assert re.search(r"\d{4}\.\d{5}", one["source"]), one
+
+
+class TestPrompts:
+    async def test_the_card_has_all_that_the_example_was_asked(self, card: MethodCard) -> None:
+        asked = {name for turn in card.turns for name in turn.asked} - {"question"}
+        assert asked <= {prompt.name for prompt in card.prompts}
+
+    def test_demand_no_form_of_an_answer(self, evaluator: Evaluator) -> None:
+        told = {prompt.name: demands(prompt.text) for prompt in prompts_of(evaluator)}
+        assert {name: forms for name, forms in told.items() if forms} == {}
+
+
+class TestModule:
+    def test_fits_a_page(self, evaluator: Evaluator) -> None:
+        assert _lines(evaluator) <= 100
+
+
+class TestTogether:
+    def test_the_list_is_what_is_installed(self) -> None:
+        assert {key: told["family"] for key, told in METHODS.items()} == INSTALLED
+
+    def test_figures_are_metrics_and_not_methods(self) -> None:
+        figures = LISTED["figures"]
+        assert not set(figures) & set(METHODS)
+        assert {metric for named in figures.values() for metric in named} <= set(metric_names())
+
+    def test_modules_are_short(self) -> None:
+        lengths = [_lines(load_evaluator(one)) for one in INSTALLED]
+        assert statistics.median(lengths) < 60
+
+    def test_no_prompt_is_a_copy_of_another(self) -> None:
+        prompts = installed_prompts().values()
+        pairs = [
+            (one.name, other.name)
+            for one, other in combinations(prompts, 2)
+            if _alike(one.text, other.text) > ALIKE
+        ]
+        assert pairs == []
+
+    def test_every_prompt_file_belongs_to_a_method(self) -> None:
+        used = {(p.package, p.name) for one in INSTALLED for p in prompts_of(load_evaluator(one))}
+        packages = {load_evaluator(one).function.__module__.partition(".")[0] for one in INSTALLED}
+        there = {key for key in installed_prompts() if key[0] in packages}
+        assert there == used
+
+
+def _alike(one: str, other: str) -> float:
+    match = SequenceMatcher(None, one.split(), other.split(), autojunk=False)
+    return match.ratio() if match.real_quick_ratio() > ALIKE else 0.0
+
+
+def _lines(evaluator: Evaluator) -> int:
+    """Count lines of the evaluator's module, as the architecture's tests do."""
+    source = Path(evaluator.function.__code__.co_filename).read_text(encoding="utf-8")
+    return len(source.splitlines())
