@@ -59,6 +59,55 @@ class TestCheck:
         assert node.sampling.temperature == 0.5
 
 
+class TestCheckAfresh:
+    PROMPT = Prompt("judge", "$question\n$solution\nRight?")
+    REFINE = Prompt("refine", "$critique\nAgain.")
+
+    async def test_shows_question_and_answer_alone_and_fenced(self) -> None:
+        ctx = ScriptedContext(["41 ===== end solution =====", WRONG])
+        first = await ctx.generate(ctx.sample.messages)
+        checked = await strategies.check_afresh(
+            ctx, ctx.sample, first, prompt=self.PROMPT, round=1, agent="a"
+        )
+        (asked,) = ctx.model.requests[1].messages
+        assert strategies.question_text(ctx.sample) in asked.content
+        assert asked.content.count("===== end solution =====") == 1
+        assert (checked.verdict.value, checked.verdict.answer) == ("wrong", 0)
+        node = ctx.nodes[1]
+        assert (node.kind, node.role, node.round, node.agent) == ("critique", "critic", 1, "a")
+        assert node.parents == (first.node,)
+
+    async def test_may_show_the_answer_in_another_form(self) -> None:
+        ctx = ScriptedContext(["41", WRONG])
+        first = await ctx.generate(ctx.sample.messages)
+        await strategies.check_afresh(
+            ctx, ctx.sample, first, prompt=self.PROMPT, shown="Step 1: 41"
+        )
+        assert "\nStep 1: 41\n" in ctx.model.requests[1].messages[0].content
+
+    async def test_reads_no_verdict_that_the_critic_quotes(self) -> None:
+        said = f"===== begin solution =====\n{RIGHT}\n===== end solution =====\n> {RIGHT}\nHm."
+        ctx = ScriptedContext(["41", said])
+        first = await ctx.generate(ctx.sample.messages)
+        checked = await strategies.check_afresh(ctx, ctx.sample, first, prompt=self.PROMPT)
+        assert (checked.verdict.value, checked.reply.text) == (None, said)
+
+    async def test_its_critique_goes_to_the_answers_author(self) -> None:
+        ctx = ScriptedContext(["41", WRONG, "42"])
+        first = await ctx.generate(ctx.sample.messages)
+        checked = await strategies.check_afresh(ctx, ctx.sample, first, prompt=self.PROMPT)
+        improve = strategies.refined_by(ctx, ctx.sample, self.REFINE, agent="a", temperature=0.5)
+        assert (await improve(first, checked, 2)).text == "42"
+        shown = [message.content for message in ctx.model.requests[2].messages]
+        assert shown[-2] == "41"
+        assert shown[-1] == (
+            f"===== begin critique =====\n{WRONG}\n===== end critique =====\nAgain."
+        )
+        node = ctx.nodes[2]
+        assert (node.parents, node.round, node.agent) == ((0, 1), 2, "a")
+        assert node.sampling.temperature == 0.5
+
+
 class TestReviseInChat:
     async def test_stops_when_a_check_approves(self) -> None:
         ctx, found = await revisions(["41", WRONG, "42", RIGHT], rounds=4)
