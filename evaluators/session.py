@@ -324,12 +324,18 @@ class _Runs:
         )
         held = [HeldAgainst(one, self._run_of(one)) for one in planned]
         self.controls[method.name, task.name] = tuple(held)
-        for run in dict.fromkeys(one.run for one in held if one.run):
+        for run in sorted({one.run for one in held if one.run}, key=self._place):
             if (run, task.name) not in self._found:
                 control = self._part(self.control_methods[run], self._tasks[task.name])
                 self._found[run, task.name] = []
                 self._watcher.control(control)
                 group.create_task(self._evaluate(control))
+
+    def _place(self, run: str) -> tuple[bool, str]:
+        """Put runs that need log-probabilities first: the others are answered by the same draws."""
+        control = self.control_methods.get(run)
+        needs = control is not None and "token_logprobs" in control.evaluator.requires
+        return not needs, run
 
     def _run_of(self, planned: PlannedControl) -> str:
         """Return the name of the run that is the control; a method asked for may be it already."""

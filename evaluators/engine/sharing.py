@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from evaluators.errors import SampleError
 from evaluators.model import (
     Answered,
     ChatRequest,
@@ -66,6 +67,7 @@ class SharedModel:
 
     All runs of one runtime share one of these. A call that equals one in flight waits for it; a
     call that equals a stored one is answered from the store. The bound counts real calls only.
+    A sampled call is also answered by the same draw with log-probabilities, but not the other way.
     Cancelling one waiter never cancels a call that others wait for; the last one does.
     """
 
@@ -138,11 +140,34 @@ class SharedModel:
         stored = await self._store.get(key)
         if stored is not None:
             return replace(stored, cached=True, seconds=0.0)
+        told = await self._told_more(request)
+        if told is not None:
+            return told
         async with self._bound:
             made = await self._call(request)
         # The stored text counts: another process may have been first with another text.
         kept = await self._store.put(key, request, made)
         return kept if kept is made else replace(kept, cached=True, seconds=made.seconds)
+
+    async def _told_more(self, request: Request) -> Completion | None:
+        """Return the completion of the same draw with log-probabilities, if there is one.
+
+        Methods that choose by them and methods that do not draw the same samples.
+        """
+        if not isinstance(request, ChatRequest) or not request.sampling.temperature:
+            return None
+        if request.sampling.logprobs is not None:
+            return None
+        more = replace(request, sampling=replace(request.sampling, logprobs=0))
+        key = call_key(self.fingerprint, more)
+        flight = self._flying.get(key)
+        try:
+            told = await (self._wait(key, flight) if flight else self._store.get(key))
+        except SampleError:
+            return None  # what was refused with log-probabilities may be answered without
+        if not isinstance(told, Completion):
+            return None
+        return replace(told, logprobs=(), cached=True, seconds=0.0)
 
     async def _call(self, request: Request) -> Answered:
         if isinstance(request, ChatRequest):

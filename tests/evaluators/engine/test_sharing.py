@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from evaluators.engine import MemoryStore, SharedModel, call_key
-from evaluators.errors import RuntimeUnavailable
-from evaluators.model import ChatRequest, Sampling, user
+from evaluators.errors import CallRefused, RuntimeUnavailable
+from evaluators.model import ChatRequest, Completion, Sampling, user
 from evaluators.testing import ScriptedModel
 
 
@@ -112,3 +112,61 @@ class TestSharedModel:
         assert all(isinstance(call.exception(), RuntimeUnavailable) for call in done)
         model._fail_after = None
         assert (await shared.complete(request())).text == "a"
+
+
+class TestLogprobs:
+    """Samples that one method weighs and another does not are the same samples."""
+
+    DRAW = {"temperature": 0.7, "seed": 3}
+
+    async def test_answer_the_same_draw_without_them(self) -> None:
+        model = ScriptedModel(["a", "b"])
+        shared = SharedModel(model)
+        weighed = await shared.complete(request(**self.DRAW, logprobs=0))
+        drawn = await shared.complete(request(**self.DRAW))
+        assert (drawn.text, drawn.usage, drawn.cached) == ("a", weighed.usage, True)
+        assert (len(weighed.logprobs), drawn.logprobs) == (1, ())
+        assert len(model.requests) == 1
+
+    async def test_answer_it_while_in_flight(self) -> None:
+        model = ScriptedModel(["a", "b"], delay=0.01)
+        shared = SharedModel(model)
+        async with asyncio.TaskGroup() as group:
+            calls = [
+                group.create_task(shared.complete(request(**self.DRAW, **more)))
+                for more in ({"logprobs": 0}, {}, {})
+            ]
+        assert [call.result().text for call in calls] == ["a"] * 3
+        assert [call.result().cached for call in calls] == [False, True, True]
+        assert len(model.requests) == 1
+
+    async def test_are_never_made_up_from_a_draw_without(self) -> None:
+        model = ScriptedModel(["a"])
+        shared = SharedModel(model)
+        await shared.complete(request(**self.DRAW))
+        weighed = await shared.complete(request(**self.DRAW, logprobs=0))
+        assert (len(weighed.logprobs), weighed.cached) == (1, False)
+
+    @pytest.mark.parametrize("other", [{"temperature": 0.7, "seed": 4}, {"temperature": 0.0}])
+    async def test_answer_no_other_draw(self, other: dict[str, float]) -> None:
+        model = ScriptedModel(["a", "b"])
+        shared = SharedModel(model)
+        await shared.complete(request(**self.DRAW, logprobs=0))
+        assert (await shared.complete(request(**other))).text == "b"
+
+    async def test_refused_ones_leave_the_plain_call_to_be_made(self) -> None:
+        class Plain(ScriptedModel):
+            async def complete(self, asked: ChatRequest) -> Completion:
+                if asked.sampling.logprobs is not None:
+                    await asyncio.sleep(0.01)
+                    raise CallRefused(reason="no log-probabilities here")
+                return await super().complete(asked)
+
+        shared = SharedModel(Plain(["a"]))
+        results: list[object] = await asyncio.gather(
+            *(shared.complete(request(**self.DRAW, **more)) for more in ({"logprobs": 0}, {})),
+            return_exceptions=True,
+        )
+        assert isinstance(results[0], CallRefused)
+        assert isinstance(results[1], Completion)
+        assert results[1].text == "a"
