@@ -86,8 +86,9 @@ def _child(names: Sequence[str]) -> tuple[list[Mapping[str, Any]], str]:
         )
     except subprocess.TimeoutExpired as late:
         return _told(late.stdout or b""), f"importing it takes longer than {SECONDS} s"
-    last = done.stderr.decode(errors="replace").strip().splitlines()
-    return _told(done.stdout), last[-1] if last else f"exit status {done.returncode}"
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    raised = any(line.startswith("Traceback ") for line in said)
+    return _told(done.stdout), said[-1] if raised else f"exit status {done.returncode}"
 
 
 def _told(output: bytes) -> list[Mapping[str, Any]]:
