@@ -235,7 +235,7 @@ class TestDrawing:
 
     def test_words_say_what_happens(self, turns) -> None:
         assert lines(turns) == [
-            '1. answer a1 ✗, asked the question: “Answer: <b>"41"</b> & so on, a…”',
+            '1. answer a1 ✗, asked the question: “Answer: <b>"41"</b> & so on, at…”',
             "2. critique by critic → wrong, after 1, asked self_refine/feedback: “Verdict: wrong”",
             "3. answer a2 ✓, after 2, asked self_refine/refine: “Answer: 42”",
         ]
@@ -260,7 +260,7 @@ class TestDrawing:
         corners = [(float(r.get("x", "")), float(r.get("y", ""))) for r in rects]
         assert len(set(corners)) == len(turns)
         width, height = float(root.get("width", "")), float(root.get("height", ""))
-        assert all(0 <= x and x + 216 <= width and 0 <= y and y + 62 <= height for x, y in corners)
+        assert all(x >= 0 and x + 216 <= width and y >= 0 and y + 62 <= height for x, y in corners)
 
     def test_mermaid_escapes_what_replies_say(self, turns) -> None:
         text = mermaid(turns)
