@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evaluators.cli.data import data_dir_option
 from evaluators.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ LM_EVAL = "lm-eval"
 @click.option(
     "--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True)
 )
+@data_dir_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--in-flight", type=click.IntRange(min=1), help="Samples worked on at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")

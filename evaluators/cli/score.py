@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evaluators.cli.data import data_dir_option
 from evaluators.errors import BadFile
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Scored:
 @click.option(
     "--include-path", "paths", multiple=True, type=click.Path(path_type=Path, exists=True)
 )
+@data_dir_option
 @click.option("--inspect-python", help="A Python that has inspect-ai, to read .eval logs with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(

@@ -11,6 +11,12 @@ from evaluators.environment import inherited
 _PASSED = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE"}
 """For data sets that are fetched from the Hub; lower-case spellings count as well."""
 
+DATA_DIR = "REDRAFT_DATA_DIR"
+"""Variable that names a folder with data sets that are not to be fetched."""
+
+SOURCES = "REDRAFT_SOURCES"
+"""Variable that names a TOML file that says where data sets come from, over what packages say."""
+
 _PASSED_PREFIXES = ("HF_", "HUGGINGFACE_")
 _NEVER = {"HF_DATASETS_TRUST_REMOTE_CODE"}
 
@@ -35,7 +41,7 @@ def child_command(module: str, *arguments: str) -> list[str]:
 def child_environment() -> dict[str, str]:
     """Return what a task's code may know of our environment: no keys, no database."""
     proxies = _PASSED | {name.lower() for name in _PASSED}
-    found = inherited(proxies, _PASSED_PREFIXES)
+    found = inherited(proxies | {DATA_DIR, SOURCES}, _PASSED_PREFIXES)
     kept = {name: value for name, value in found.items() if name not in _NEVER}
     path = [str(Path(entry).resolve()) for entry in sys.path if Path(entry).exists()]
     modules = {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"}

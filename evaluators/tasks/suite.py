@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.errors import BadFile, InputError, NotInstalled
+from evaluators.errors import AmbiguousName, BadFile, InputError, NotInstalled
 from evaluators.tasks.spec import MODES, TaskSpec
 
+_log = logging.getLogger(__name__)
 _FOLDER = Path(__file__).with_name("suites")
 _SPEC_FIELDS = {field.name: str(field.type) for field in fields(TaskSpec)}
 _HEAD = {"name", "version", "summary", "tasks"}
@@ -70,16 +73,22 @@ class SuiteEntry:
 
 
 def list_suites() -> list[SuiteEntry]:
-    """Return the bundled suites, by name."""
-    suites = sorted((_read(path) for path in _FOLDER.glob("*.toml")), key=lambda s: s.name)
+    """Return the suites that are bundled or that installed packages of tasks bring, by name."""
+    bundled = [_read(path) for path in _FOLDER.glob("*.toml")]
+    brought = _brought()
+    # One that two packages bring, or that has a bundled one's name, cannot be loaded by its name.
+    count = Counter(suite.name for suite in (*bundled, *brought))
+    alone = [suite for suite in brought if count[suite.name] == 1]
+    suites = sorted([*bundled, *alone], key=lambda suite: suite.name)
     return [SuiteEntry(s.name, s.version, s.summary, len(s.tasks), s.path) for s in suites]
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
-    """Read a bundled suite by name, or any suite by the path of its `.toml` file.
+    """Read an installed suite by name, or any suite by the path of its `.toml` file.
 
     Raises:
-        NotInstalled: No bundled suite has this name.
+        NotInstalled: No installed suite has this name.
+        AmbiguousName: Two packages bring one of this name.
         BadFile: The file cannot be read or is not a suite.
     """
     return _with_modes(_found(name_or_path))
@@ -89,9 +98,34 @@ def _found(name_or_path: str | Path) -> Suite:
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return _read(Path(name_or_path))
     bundled = {path.stem: path for path in _FOLDER.glob("*.toml")}
-    if name_or_path not in bundled:
-        raise NotInstalled.among(kind="suite", name=name_or_path, names=sorted(bundled))
-    return _read(bundled[name_or_path])
+    if name_or_path in bundled:
+        return _read(bundled[name_or_path])
+    brought = _brought()
+    found = [suite for suite in brought if suite.name == name_or_path]
+    if len(found) > 1:
+        sources = [str(suite.path) for suite in found]
+        raise AmbiguousName(kind="suite", name=name_or_path, distributions=sources)
+    if not found:
+        names = sorted([*bundled, *(suite.name for suite in brought)])
+        raise NotInstalled.among(kind="suite", name=name_or_path, names=names)
+    return found[0]
+
+
+def _brought() -> list[Suite]:
+    """Read the suites that lie in `suites/` of installed folders of tasks.
+
+    One that cannot be read is left out, so that a broken package does not take all suites down.
+    """
+    from evaluators.tasks.catalogue import installed_folders
+
+    suites = []
+    for folder in installed_folders():
+        for path in sorted((folder.path / "suites").glob("*.toml")):
+            try:
+                suites.append(_read(path))
+            except BadFile as error:
+                _log.warning("%s is left out: %s", path.name, error)
+    return suites
 
 
 def _with_modes(suite: Suite) -> Suite:
