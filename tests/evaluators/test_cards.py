@@ -283,7 +283,8 @@ class TestInspection:
         plant("card_killer", toml())
         home = tmp_path / "card_killer"
         (home / "fatal.py").write_text("import os; os._exit(9)")
-        (home / "noisy.py").write_text("print('{}')\n" + (home / "planted.py").read_text())
+        noisy = (home / "planted.py").read_text().replace("def planted", "def noisy")
+        (home / "noisy.py").write_text(f"print('{{}}')\n{noisy}")
         entries = tmp_path / "card_killer-1.dist-info" / "entry_points.txt"
         entries.write_text(
             "[redraft.evaluators]\nfatal = card_killer.fatal:fatal\n"
@@ -292,7 +293,7 @@ class TestInspection:
         cards = {c.name: c for c in inspect_evaluators(["planted", "reask", "noisy", "fatal"])}
         assert list(cards) == ["fatal", "noisy", "planted", "reask"]
         assert cards["fatal"].problem == "exit status 9"
-        assert "is called 'noisy' but the function 'planted'" in cards["noisy"].problem
+        assert (cards["noisy"].problem, cards["noisy"].summary) == ("", "Ask again.")
         assert cards["planted"].problem == ""
         assert cards["planted"].source == "2412.19513"
         assert cards["planted"].controls[0] == "greedy"
