@@ -1,27 +1,23 @@
 """Verifier-gated refinement: only an answer that a verifier doubts is refined."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
 from evaluators.api import (
     Context,
-    Message,
     Outcome,
     Prompt,
-    Reply,
     Sample,
     evaluator,
     metrics,
     strategies,
 )
+from redraft_self_correction.doubted import refine
 
 SCORE = Prompt.load("redraft_self_correction", "verifier_gated_refine/score")
 JUDGE = Prompt.load("redraft_self_correction", "verifier_gated_refine/judge")
-CRITIQUE = Prompt.load("redraft_self_correction", "verifier_gated_refine/critique")
-REFINE = Prompt.load("redraft_self_correction", "verifier_gated_refine/refine")
 
 _SCORE = re.compile(r"\bscore\W{0,6}(\d{1,3}(?:\.\d{1,4})?)", re.IGNORECASE)
 
@@ -33,13 +29,6 @@ def read_score(text: str, threshold: float) -> strategies.Reading | None:
         return None
     chance = float(found[-1]) / 10
     return strategies.Reading("correct" if chance >= threshold else "wrong", chance)
-
-
-async def refine(ctx: Context, chat: Sequence[Message]) -> Reply:
-    """Criticise the answer that a chat ends on, and answer again."""
-    asked = [*chat, CRITIQUE.message()]
-    found = await ctx.generate(asked, kind="critique", round=1)
-    return await ctx.generate([*asked, found.message, REFINE.message()], round=1)
 
 
 @evaluator(

@@ -1,7 +1,7 @@
 """Verifier-gated refinement with gold as the verifier: the most that a verifier could do."""
 
 from evaluators.api import Context, Outcome, Sample, evaluator, metrics
-from redraft_self_correction.verifier_gated_refine import refine
+from redraft_self_correction.doubted import refine
 
 
 @evaluator(
