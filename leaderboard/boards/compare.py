@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,11 +153,16 @@ def shared_tasks(left: Run, right: Run) -> Iterator[SharedTask]:
         if problem := _problem(task, left, right, n=len(both)):
             yield SharedTask(task, *alone, both, (), (), problem)
             continue
-        sides = (
-            tuple(_trajectory(pair[side], turns, imported=run.imported) for pair in both)
-            for side, (run, turns) in enumerate((run, _turns(run, task)) for run in (left, right))
+        ours = (row for row, _ in both)
+        theirs = (row for _, row in both)
+        yield SharedTask(
+            task, *alone, both, _trajectories(ours, left, task), _trajectories(theirs, right, task)
         )
-        yield SharedTask(task, *alone, both, *sides)
+
+
+def _trajectories(rows: Iterable[Row], run: Run, task: str) -> tuple[Trajectory, ...]:
+    turns = _turns(run, task)
+    return tuple(_trajectory(row, turns, imported=run.imported) for row in rows)
 
 
 def _compared(left: Run, right: Run) -> Iterator[Told]:
