@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,9 +13,12 @@ import click
 from evaluators.errors import BadFile
 
 if TYPE_CHECKING:
+    from evaluators.controls import HeldAgainst
     from evaluators.formats.stored import StoredRun
 
-FORMATS = ("lm-eval", "inspect", "eee", "hub", "redraft")
+OURS = "redraft"
+
+FORMATS = ("lm-eval", "inspect", "eee", "hub", OURS)
 
 
 @click.command("export")
@@ -32,8 +35,7 @@ def export(path: Path, out: Path, *, to: str, inspect_python: str | None) -> Non
     """
     from evaluators.formats.reading import read_runs
 
-    runs = read_runs(path, inspect_python=inspect_python)
-    _tell(chain.from_iterable(_written(run, out, to, python=inspect_python) for run in runs))
+    _write(read_runs(path, inspect_python=inspect_python), out, to, python=inspect_python)
 
 
 @click.command("import")
@@ -48,8 +50,15 @@ def import_results(path: Path, out: Path, *, inspect_python: str | None) -> None
     """
     from evaluators.formats.reading import read_runs
 
-    runs = read_runs(path, inspect_python=inspect_python)
-    _tell(chain.from_iterable(_written(run, out, "redraft", python=None) for run in runs))
+    _write(read_runs(path, inspect_python=inspect_python), out, OURS, python=None)
+
+
+def _write(runs: Sequence[StoredRun], out: Path, to: str, *, python: str | None) -> None:
+    """Write all runs, or none where one of our own folders is another's."""
+    if to == OURS:
+        for run in runs:
+            _check_free(out / _folder(run.run.name, run), run)
+    _tell(chain.from_iterable(_written(run, out, to, python=python) for run in runs))
 
 
 def _written(run: StoredRun, out: Path, to: str, *, python: str | None) -> Iterator[Path]:
@@ -71,9 +80,25 @@ def _written(run: StoredRun, out: Path, to: str, *, python: str | None) -> Itera
         case "hub":
             yield from write_hub(out, run)
         case _:
-            folder = out / sanitised(f"{run.run.name}-{run.run.model}")
-            _check_free(folder, run)
-            yield from write_folder(folder, replace(run, source=folder))
+            yield from write_folder(*_moved(run, out))
+
+
+def _folder(name: str, run: StoredRun) -> str:
+    from evaluators.formats.lm_eval_files import sanitised
+
+    return sanitised(f"{name}-{run.run.model}")
+
+
+def _moved(run: StoredRun, out: Path) -> tuple[Path, StoredRun]:
+    """Return the run's new folder and the run in it, its controls' folders beside it."""
+
+    def moved(held: HeldAgainst) -> HeldAgainst:
+        name = Path(held.run).name
+        return replace(held, run=f"../{_folder(name, run)}") if held.run else held
+
+    controls = {task: tuple(map(moved, held)) for task, held in run.controls.items()}
+    folder = out / _folder(run.run.name, run)
+    return folder, replace(run, source=folder, controls=controls)
 
 
 def _check_free(folder: Path, run: StoredRun) -> None:

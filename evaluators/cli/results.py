@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evaluators.controls import TITLES, ControlComparison
-from evaluators.metrics import Decomposition, Trajectory, decompose
+from evaluators.metrics import Decomposition, Estimate, Trajectory, decompose
 from evaluators.model import Failure, SampleResult
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def print_tables(plan: Plan, report: Report) -> None:
         if hint := extraction_hint(found, report.tasks[task]):
             console.print(hint, style="yellow", highlight=False)
         print_controls(console, f"{method.name} on {task}", report.compared(method.name, task))
-    _print_macro(console, plan, report)
+    for method in plan.methods:
+        if len(report.tasks) > 1 and (macro := report.macro(method.name)):
+            print_macro(console, method.name, macro, tasks=len(report.tasks))
     if report.control_methods:
         generated, computed = tokens_of_controls(report)
         line = f"Controls took {generated:,} generated tokens; {computed:,} had to be computed."
@@ -101,17 +103,16 @@ def _notes(compared: Sequence[ControlComparison]) -> Iterator[str]:
         yield f"Not held against {', '.join(titles)}: {reason}."
 
 
-def _print_macro(console: Console, plan: Plan, report: Report) -> None:
+def print_macro(
+    console: Console, method: str, macro: Mapping[str, Estimate], *, tasks: int
+) -> None:
+    """Print the mean over tasks of a method's differences from its controls."""
     from evaluators.cli.render import figures_table
 
-    if len(report.tasks) < 2:
-        return
-    for method in plan.methods:
-        if macro := report.macro(method.name):
-            title = f"{method.name} less its controls, mean over {len(report.tasks)} tasks"
-            names = {str(kind): words for kind, words in TITLES.items()}
-            console.print()
-            console.print(figures_table(title, macro, title_of=names.__getitem__))
+    names = {str(kind): words for kind, words in TITLES.items()}
+    title = f"{method} less its controls, mean over {tasks} tasks"
+    console.print()
+    console.print(figures_table(title, macro, title_of=names.__getitem__), highlight=False)
 
 
 def tokens_of_controls(report: Report) -> tuple[int, int]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from evaluators.controls import (
+    ControlComparison,
+    HeldAgainst,
+    PlannedControl,
+    compare_control,
+)
 from evaluators.errors import BadTask
+from evaluators.formats.folder import MANIFEST, read_folder
 from evaluators.formats.stored import StoredRun
 from evaluators.metrics import (
     Comparison,
@@ -17,12 +24,15 @@ from evaluators.metrics import (
     holm,
     null,
 )
+from evaluators.metrics.decompose import macro_of
 from evaluators.metrics.estimators import difference
 from evaluators.metrics.trajectory import Costs, Graded
 from evaluators.model import Json, SampleResult
 
 COSTS: tuple[Costs, ...] = ("calls", "tokens_in", "tokens_out", "tokens_computed")
 """What correction costs: logical, but for the tokens that were really generated."""
+
+CONTROL_GONE = "its results are not where the manifest says"
 
 Key = tuple[str, int]
 
@@ -80,6 +90,40 @@ def corrected(pairings: Sequence[Pairing]) -> list[float | None]:
     ps = [pairing.comparison.significance.p for pairing in pairings]
     known = iter(holm([p for p in ps if p is not None]))
     return [None if p is None else next(known) for p in ps]
+
+
+def macro_mean(pairings: Sequence[Pairing]) -> dict[str, Estimate]:
+    """Average the differences of two runs over their tasks, each with the same weight."""
+    return macro_of({p.task: {**p.comparison.differences, **p.costs} for p in pairings})
+
+
+def hold_against_controls(run: StoredRun) -> dict[str, tuple[ControlComparison, ...]]:
+    """Hold a run's results against its controls, by task; empty where it has none.
+
+    Raises:
+        BadFile: A control's folder is damaged.
+    """
+    found: dict[str, StoredRun | None] = {}
+
+    def read(folder: str) -> StoredRun | None:
+        if folder not in found:
+            place = run.source / folder
+            found[folder] = read_folder(place) if (place / MANIFEST).exists() else None
+        return found[folder]
+
+    def compared(task: str, held: HeldAgainst) -> ControlComparison:
+        control = read(held.run) if held.run else None
+        if control is None or task not in control.results:
+            reason = held.planned.reason or CONTROL_GONE
+            missing = PlannedControl(held.planned.kind, reason=reason)
+            return compare_control(missing, run.trajectories(task), ())
+        return compare_control(held.planned, run.trajectories(task), control.trajectories(task))
+
+    return {
+        task: tuple(compared(task, one) for one in held)
+        for task, held in run.controls.items()
+        if held and task in run.results
+    }
 
 
 def _pair(task: str, left: StoredRun, right: StoredRun, *, force: bool) -> Pairing:

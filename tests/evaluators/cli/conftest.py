@@ -81,7 +81,7 @@ def evaluate(command: Command, capsys: pytest.CaptureFixture[str]) -> Callable[.
     def run(folder: Path, tasks: Path, *evaluators: str) -> Path:
         code = command(
             "run", *evaluators, "--model", "echo", "--task", "fours",
-            "--include-path", tasks, "--out", folder, "--json",
+            "--include-path", tasks, "--out", folder, "--no-controls", "--json",
         )  # fmt: skip
         assert code == 0, capsys.readouterr().err
         capsys.readouterr()
@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("made")
     tasks = written(home / "tasks", pattern="([0-9]+)", answer="4")
     command = ["run", "reask", "single_pass", "--model", "echo", "--task", "fours"]
-    options = ["--include-path", str(tasks), "--out", str(home / "out"), "--json"]
+    options = ["--include-path", str(tasks), "--out", str(home / "out"), "--no-controls", "--json"]
     assert run_command([*command, *options]) == 0
     return home
 
