@@ -170,17 +170,22 @@ def _auroc(v: Verdicts) -> Estimate:
     return replace(base, low=low, high=high, se=se, method="hanley-mcneil")
 
 
-def _brier(v: Verdicts) -> Estimate:
-    import numpy as np
+def _of_scores(values: Callable[[Verdicts, Floats], Floats]) -> Figure:
+    """Return the mean of something made of scores that are probabilities or shares."""
 
-    known = v.where(lambda j: j.score is not None)
-    scores = np.array([0.0 if j.score is None else j.score for j in v.all], dtype=float)
-    if not known.any():
-        return null(NO_SCORE, n_total=v.n_total)
-    if ((scores < 0) | (scores > 1)).any():
-        return null("scores are no probabilities", n=int(known.sum()), n_total=v.n_total)
-    squares = (scores - v.right) ** 2
-    return within(mean(squares, known, v.clusters, n_total=v.n_total, missing=NO_SCORE), 0, 1)
+    def figure(v: Verdicts) -> Estimate:
+        import numpy as np
+
+        known = v.where(lambda j: j.score is not None)
+        scores = np.array([0.0 if j.score is None else j.score for j in v.all], dtype=float)
+        if not known.any():
+            return null(NO_SCORE, n_total=v.n_total)
+        if ((scores < 0) | (scores > 1)).any():
+            return null("scores are no probabilities", n=int(known.sum()), n_total=v.n_total)
+        found = mean(values(v, scores), known, v.clusters, n_total=v.n_total, missing=NO_SCORE)
+        return within(found, 0, 1)
+
+    return figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +254,17 @@ _FIGURES: Mapping[str, _Told] = {
         "Location F1", "Harmonic mean of the two location accuracies, on answers with and without "
         "a mistake: 2 a b / (a + b).", _location_f1,
     ),
+    "verdict_score": _Told(
+        "Mean score", "Mean score of the verdicts, such as the pass rate of checklists: "
+        "mean(score).", _of_scores(lambda _, scores: scores), "none",
+    ),
     "verdict_AUROC": _Told(
         "AUROC", "Chance that a right answer is scored above a wrong one, ties half: U / (n1 n0).",
         _auroc,
     ),
     "verdict_Brier": _Told(
-        "Brier", "Mean squared gap between score and truth: mean((score - y)^2).", _brier, "lower",
+        "Brier", "Mean squared gap between score and truth: mean((score - y)^2).",
+        _of_scores(lambda v, scores: (scores - v.right) ** 2), "lower",
     ),
 }  # fmt: skip
 

@@ -116,6 +116,7 @@ class TestVerdicts:
             assert found["location_acc"].value is None
             assert found["location_F1"].value is None
             assert found["verdict_AUROC"].value is None
+            assert found["verdict_score"].reason == "no score was given"
         assert verify(Verdicts([]))["verdict_acc"].reason == "no verdict was given"
 
     def test_scores(self) -> None:
@@ -127,6 +128,7 @@ class TestVerdicts:
         assert found["verdict_AUROC"].value == pytest.approx(0.888889, abs=1e-6)
         assert found["verdict_AUROC"].method == "hanley-mcneil"
         assert found["verdict_Brier"].value == pytest.approx(0.200833, abs=1e-6)
+        assert found["verdict_score"].value == pytest.approx(4.1 / 6)
         odds = verify(Verdicts([Judgement(True, None, 3.0), Judgement(False, None, -1.0)]))
         assert odds["verdict_Brier"].reason == "scores are no probabilities"
         assert odds["verdict_AUROC"].reason.startswith("the scores separate")
