@@ -36,8 +36,16 @@ STYLES: Mapping[str, Style] = {
     "calls": Style("mean"),
     "tokens_out": Style("mean"),
     "tokens_in": Style("mean"),
+    "tokens_computed": Style("mean"),
     "tokens_per_net_fix": Style("mean"),
-}
+    **dict.fromkeys(
+        (
+            "verdict_acc", "error_recall", "correct_precision", "verdict_TPR", "verdict_TNR",
+            "location_acc", "location_acc_mistake", "location_acc_sound", "verdict_unparsed",
+        ),
+        Style("share"),
+    ),
+}  # fmt: skip
 
 
 def style_of(metric: str) -> Style:

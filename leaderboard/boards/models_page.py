@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q
 
 from evaluators.metrics import Estimate
 from leaderboard.accounts.models import User
+from leaderboard.boards.beside import beside_of
 from leaderboard.boards.figures import figure
+from leaderboard.boards.methods_table import SuiteTable, suite_tables
 from leaderboard.boards.models import Entry, TaskEntry
 from leaderboard.boards.rows import changed_params, reproduce_command
 from leaderboard.catalog.models import LanguageModel
@@ -55,19 +58,28 @@ class ModelPage:
     model: LanguageModel
     runs: list[Run]
     methods: list[Method]
-    as_critic: list[Run]
-    """Runs of other models whose critic it played."""
+    as_other: list[Run]
+    """Runs of other models whose critic or judge it played."""
+    suites: list[SuiteTable]
+    """Its methods beside each other, suite by suite."""
     columns: tuple[str, ...] = SHOWN
 
 
 def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
-    """Read a model's page in four queries."""
+    """Read a model's page in seven queries."""
     runs = list(visible_runs(user).filter(model=model).order_by("-id")[:RUNS])
-    as_critic = list(visible_runs(user).filter(critic_model=model).order_by("-id")[:RUNS])
-    entries = (
+    helped = Q(critic_model=model) | Q(judge_model=model)
+    as_other = list(visible_runs(user).filter(helped).order_by("-id")[:RUNS])
+    entries = list(
         Entry.objects.filter(run__in=[run.pk for run in runs])
         .select_related(
-            "run__suite", "run__model", "run__critic_model", "run__evaluator", "evaluator", "suite"
+            "run__suite",
+            "run__model",
+            "run__critic_model",
+            "run__judge_model",
+            "run__evaluator",
+            "evaluator",
+            "suite",
         )
         .prefetch_related("tasks")
         .order_by("suite__name", "oracle", "evaluator__name", "id")
@@ -81,7 +93,8 @@ def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
         )
         for entry in entries
     ]
-    return ModelPage(model, runs, methods, as_critic)
+    suites = list(suite_tables(entries, beside_of(entries)))
+    return ModelPage(model, runs, methods, as_other, suites)
 
 
 def _task_row(task: TaskEntry) -> TaskRow:
@@ -122,14 +135,30 @@ def _counts(data: Mapping[str, Any], estimates: Mapping[str, Estimate]) -> Mappi
     return {**counts, "n": data["n"], "ii_changed": moved, "ii_unchanged": counts["ii"] - moved}
 
 
-def _critic(run: Run) -> dict[str, str] | None:
-    critic = run.critic_model
-    return {"id": critic.public_id, "label": critic.label} if critic else None
+def _named(model: LanguageModel | None) -> dict[str, str] | None:
+    return {"id": model.public_id, "label": model.label} if model else None
+
+
+def _against(page: ModelPage) -> dict[int, list[dict[str, object]]]:
+    """Return what every row is held against, by row."""
+    return {
+        row.entry.pk: [
+            {
+                "kind": gain.kind,
+                "control": gain.label or None,
+                "run": gain.control or None,
+                "difference": gain.estimate.to_json(),
+            }
+            for gain in row.gains
+        ]
+        for table in page.suites
+        for row in table.rows
+    }
 
 
 def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
     """Return the page's content as data, estimates as they are stored."""
-    model = page.model
+    model, against = page.model, _against(page)
     return {
         "id": model.public_id,
         "label": model.label,
@@ -141,7 +170,8 @@ def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
         "capabilities": model.capabilities,
         "context_window": model.context_window,
         "location": model.location if show_location else None,
-        "as_critic": [run.public_id for run in page.as_critic],
+        "as_critic": [run.public_id for run in page.as_other if run.critic_model == model],
+        "as_judge": [run.public_id for run in page.as_other if run.judge_model == model],
         "runs": [
             {
                 "id": run.public_id,
@@ -158,7 +188,10 @@ def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
                 "evaluator": method.entry.evaluator.name,
                 "evaluator_version": method.entry.evaluator.version,
                 "params": method.entry.run.params,
-                "critic": _critic(method.entry.run),
+                "critic": _named(method.entry.run.critic_model),
+                "judge": _named(method.entry.run.judge_model),
+                "control_only": method.entry.run.control_only,
+                "against": against[method.entry.pk],
                 "replicates": method.entry.run.replicates,
                 "command": method.command if show_location else None,
                 "macro": method.entry.estimates,

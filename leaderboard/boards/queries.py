@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
-from leaderboard.boards.columns import FIRST_DESCENDING, GUARDED, SORTS
+from leaderboard.boards.beside import Beside, beside_of, gains
+from leaderboard.boards.columns import (
+    BESIDE,
+    FIGURES,
+    FIRST_DESCENDING,
+    GUARDED,
+    PRIMARY,
+    SORTS,
+    Column,
+    offered,
+    usual,
+)
 from leaderboard.boards.figures import FEW
 from leaderboard.boards.models import Entry, TaskEntry
 from leaderboard.boards.ranking import board_ranks
 from leaderboard.catalog.models import EvaluatorVersion, Suite
-from leaderboard.core.listing import choice, number, search
+from leaderboard.core.listing import choice, choices, number, search
 from leaderboard.runs.models import Run, State
 from leaderboard.runs.models.work import EXTERNAL
 
@@ -24,6 +36,7 @@ MOST_PAIRS = 500
 UNFINISHED = 50
 """Rows of work not done that a board shows; the status page has the rest."""
 INFORMATION = {"intrinsic": "intrinsic", "external_feedback": "external feedback"}
+ROWS = {"methods": "what was submitted", "controls": "mere controls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,9 @@ class BoardView:
     evaluator: str = ""
     model: str = ""
     information: str = ""
+    rows: str = ""
+    """`methods` leaves out what was made as a control only, `controls` all else."""
+    columns: Sequence[Column] = FIGURES
     sort: str = "rank"
     descending: bool = False
     page: int = 1
@@ -45,7 +61,12 @@ class BoardView:
     @property
     def filtered(self) -> bool:
         """Some rows may be hidden."""
-        return bool(self.evaluator or self.model or self.information)
+        return bool(self.evaluator or self.model or self.information or self.rows)
+
+    @property
+    def sort_control(self) -> str:
+        """The kind of control that the rows are sorted by the gain over; usually none."""
+        return next((column.control for column in BESIDE if column.key == self.sort), "")
 
 
 def read_view(query: QueryDict, *, oracle: bool) -> BoardView:
@@ -75,11 +96,22 @@ def read_view(query: QueryDict, *, oracle: bool) -> BoardView:
         evaluator=choice(query, "evaluator", names),
         model=search(query, "model"),
         information=choice(query, "information", INFORMATION) if not oracle else "",
+        rows=choice(query, "rows", ROWS),
+        columns=_columns(query, oracle=oracle),
         sort=sort,
         descending=direction == "desc",
         page=number(query, "page", 1, most=100_000),
         evaluators=names,
     )
+
+
+def _columns(query: QueryDict, *, oracle: bool) -> tuple[Column, ...]:
+    """Return the columns that a reader chose, in the board's order; without a choice the usual."""
+    known = {column.key: column for column in offered(oracle=oracle)}
+    chosen = set(choices(query, "column", known))
+    if not chosen:
+        return usual(oracle=oracle)
+    return tuple(known[key] for key in known if key in chosen | {PRIMARY})
 
 
 def suite_key(suite: Suite) -> str:
@@ -99,6 +131,8 @@ class BoardPage:
     ranks: Mapping[int, int | None]
     cells: Mapping[int, tuple[int, int, int, int]]
     """Flips of each entry over its tasks: right→right, right→wrong, wrong→right, wrong→wrong."""
+    beside: Mapping[int, Mapping[str, Beside]]
+    """Controls of each entry, by kind."""
     unfinished: list[Run]
     unfinished_total: int
     not_run: list[NotRun]
@@ -116,21 +150,20 @@ def board_page(view: BoardView) -> BoardPage:
     everything = _board(view.suite, oracle=view.oracle)
     suite_id = view.suite.pk if view.suite else 0
     ranks = board_ranks(f"{suite_id}-{view.oracle}", everything)
-    chosen = everything.filter(_filters(view, critic="run__critic_model"))
-    source = SORTS[view.sort]
-    columns = ["id", "acc_last", "acc_first", "n", source if source != "rank" else "id"]
-    keys = [_SortRow(*row) for row in chosen.order_by().values_list(*columns)]
-    order = _ordered(keys, view, ranks)
+    chosen = everything.filter(_filters(view, run="run__"))
+    order = _ordered(_sort_rows(chosen, view, ranks), view)
     pages = max(1, -(-len(order) // PAGE))
     wanted = order[(view.page - 1) * PAGE : view.page * PAGE]
-    related = ("model", "evaluator", "run__critic_model", "run__evaluator")
+    related = ("model", "evaluator", "run__critic_model", "run__judge_model", "run__evaluator")
     found = Entry.objects.select_related(*related).in_bulk(wanted)
+    entries = [found[key] for key in wanted if key in found]
     waiting = unfinished_runs(view)
     last, few = view.page >= pages, FEW_MODELS * max(1, len(view.evaluators))
     return BoardPage(
-        entries=[found[key] for key in wanted if key in found],
+        entries=entries,
         ranks=ranks,
         cells=_cells(wanted),
+        beside=beside_of(entries),
         unfinished=list(waiting[:UNFINISHED]) if last else [],
         unfinished_total=waiting.count() if last else 0,
         not_run=not_run(view) if last and len(order) <= few else [],
@@ -145,73 +178,99 @@ def board_page(view: BoardView) -> BoardPage:
 class _SortRow:
     id: int
     acc_last: float | None
-    acc_first: float | None
-    n: int
     value: float | str | None
+    """What the board is sorted by; None where a row has none."""
+    few: bool
+    """The value rests on too few answers to stand on top."""
 
 
-def _ordered(rows: list[_SortRow], view: BoardView, ranks: Mapping[int, int | None]) -> list[int]:
+def _sort_rows(
+    chosen: QuerySet[Entry], view: BoardView, ranks: Mapping[int, int | None]
+) -> list[_SortRow]:
+    """Read what the rows are sorted by."""
+    source = SORTS[view.sort] or "id"
+    columns = ["id", "acc_last", "acc_first", "n", source if source != "rank" else "id"]
+    rows = list(chosen.order_by().values_list(*columns))
+    if view.sort_control:
+        known = gains([row[0] for row in rows], view.sort_control)
+        found = {pk: (last, *known.get(pk, (None, 0))) for pk, last, *_ in rows}
+        return [_SortRow(pk, last, gain, n < FEW) for pk, (last, gain, n) in found.items()]
+    return [
+        _SortRow(
+            pk,
+            last,
+            ranks.get(pk) if view.sort == "rank" else _folded(value),
+            _rests_on_few(view.sort, first, n),
+        )
+        for pk, last, first, n, value in rows
+    ]
+
+
+def _folded(value: float | str | None) -> float | str | None:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _ordered(rows: list[_SortRow], view: BoardView) -> list[int]:
     """Return ids in the order asked for.
 
     Missing values come last in both directions, before them those that rest on too few answers;
     ties go by last accuracy, then by who was there first.
     """
-
-    def value(row: _SortRow) -> float | str | None:
-        chosen = ranks.get(row.id) if view.sort == "rank" else row.value
-        return chosen.casefold() if isinstance(chosen, str) else chosen
-
     ties = sorted(
         rows, key=lambda row: (-(row.acc_last if row.acc_last is not None else -1), row.id)
     )
-    present = [row for row in ties if value(row) is not None]
-    solid = [row for row in present if not _rests_on_few(row, view.sort)]
-    weak = [row for row in present if _rests_on_few(row, view.sort)]
-    missing = [row for row in ties if value(row) is None]
+    present = [row for row in ties if row.value is not None]
+    solid = [row for row in present if not row.few]
+    weak = [row for row in present if row.few]
+    missing = [row for row in ties if row.value is None]
     for part in (solid, weak):
-        part.sort(key=value, reverse=view.descending)  # type: ignore[arg-type]  # no None left
+        part.sort(key=attrgetter("value"), reverse=view.descending)
     return [row.id for row in (*solid, *weak, *missing)]
 
 
-def _rests_on_few(row: _SortRow, sort: str) -> bool:
-    if sort not in GUARDED or row.acc_first is None:
+def _rests_on_few(sort: str, first: float | None, n: int) -> bool:
+    if sort not in GUARDED or first is None:
         return False
-    right = row.acc_first if GUARDED[sort] else 1 - row.acc_first
-    return round(right * row.n) < FEW
+    right = first if GUARDED[sort] else 1 - first
+    return round(right * n) < FEW
 
 
-def _filters(view: BoardView, *, critic: str) -> Q:
+def _filters(view: BoardView, *, run: str = "") -> Q:
     """Return what a reader asked for.
 
     Args:
-        critic: Where the rows have the critic: with another model's help, no method is intrinsic.
+        run: How the rows lead to their run; empty where they are runs.
     """
     chosen = Q()
     if view.evaluator:
         chosen &= Q(evaluator__name=view.evaluator)
     if view.model:
         chosen &= Q(model__label__icontains=view.model)
-    alone = Q(**{f"{critic}__isnull": True})
-    if view.information == EXTERNAL:
-        chosen &= Q(evaluator__information=EXTERNAL) | ~alone
-    elif view.information:
-        chosen &= Q(evaluator__information=view.information) & alone
-    return chosen
+    if view.rows:
+        chosen &= Q(**{f"{run}control_only": view.rows == "controls"})
+    return chosen & _of_information(view.information, run)
+
+
+def _of_information(information: str, run: str) -> Q:
+    """Return the rows of a class: with another model's help, no method is intrinsic."""
+    roles = ("critic_model", "judge_model")
+    alone = Q(**{f"{run}{role}__isnull": True for role in roles})
+    if information == EXTERNAL:
+        return Q(evaluator__information=EXTERNAL) | ~alone
+    return Q(evaluator__information=information) & alone if information else Q()
 
 
 def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     """Return the latest run of each identity without a result: waiting, running or failed."""
     twin = Run.objects.filter(identity=OuterRef("identity"))
-    runs = Run.objects.filter(
-        _filters(view, critic="critic_model"), suite=view.suite, published=True
-    )
+    runs = Run.objects.filter(_filters(view), suite=view.suite, published=True)
     runs = runs.filter(
         Q(evaluator__information="oracle") if view.oracle else ~Q(evaluator__information="oracle")
     )
     return (
         runs.exclude(state=State.COMPLETED)
         .filter(~Exists(twin.filter(Q(state=State.COMPLETED) | Q(id__gt=OuterRef("id")))))
-        .select_related("model", "critic_model", "evaluator")
+        .select_related("model", "critic_model", "judge_model", "evaluator")
         .order_by("state", "id")
     )
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.metrics import Estimate, null
-from leaderboard.boards.columns import FIGURES, Column
+from leaderboard.boards.beside import Beside, gain_figure
+from leaderboard.boards.columns import BESIDE, FIGURES, Column
 from leaderboard.boards.figures import DASH, MINUS, figure, number
 from leaderboard.boards.models import Entry
 from leaderboard.boards.queries import BoardPage
@@ -33,8 +34,8 @@ class Row:
     figures: list[Figure]
 
 
-def rows_of(page: BoardPage) -> list[Row]:
-    """Return the rows of a page in order."""
+def rows_of(page: BoardPage, columns: Sequence[Column]) -> list[Row]:
+    """Return the rows of a page in order, each with the figures of these columns."""
     counts: dict[int, int] = {}
     for rank in page.ranks.values():
         if rank is not None:
@@ -45,10 +46,16 @@ def rows_of(page: BoardPage) -> list[Row]:
             rank=(rank := page.ranks.get(entry.pk)),
             tied=rank is not None and counts[rank] > 1,
             params=changed_params(entry.run, entry.evaluator),
-            figures=[board_figure(entry, column, page.cells.get(entry.pk)) for column in FIGURES],
+            figures=[_figure(page, entry, column) for column in columns],
         )
         for entry in page.entries
     ]
+
+
+def _figure(page: BoardPage, entry: Entry, column: Column) -> Figure:
+    if column.control:
+        return gain_figure(entry, column.control, page.beside.get(entry.pk, {}))
+    return board_figure(entry, column, page.cells.get(entry.pk))
 
 
 def changed_params(run: Run, evaluator: EvaluatorVersion) -> str:
@@ -97,22 +104,29 @@ def _net_flips(entry: Entry, cells: Cells | None) -> Figure:
     return Figure(text, interval=f"+{fixed} {MINUS}{spoilt}", n=f"n {entry.n}")
 
 
+PARTS = ("", "_low", "_high", "_n", "_method", "_reason")
+"""What an export says of an estimate, as ends of column titles."""
+
+
 def export_header() -> list[str]:
     """Return the titles of an export's columns."""
     names = ["rank", "model", "model_id", "evaluator", "evaluator_version", "params", "information"]
-    names += ["critic", "critic_id", "replicates", "imported"]
-    for column in FIGURES:
-        if column.metric:
-            names += [
-                f"{column.key}{part}" for part in ("", "_low", "_high", "_n", "_method", "_reason")
-            ]
+    names += ["critic", "critic_id", "judge", "judge_id", "replicates", "imported", "control_only"]
+    for column in (*FIGURES, *BESIDE):
+        if column.metric or column.control:
+            names += [f"{column.key}{part}" for part in PARTS]
+        if column.control:
+            names += [f"{column.key}_control", f"{column.key}_run"]
     return [*names, "cl_denominator", "cs_denominator", "net_flips", "n", "n_total", "state", "run"]
 
 
 def export_rows(page: BoardPage) -> Iterator[dict[str, Scalar]]:
     """Return the page's rows with raw numbers, finished runs first."""
-    for row in rows_of(page):
-        yield _entry_export(row, page.cells.get(row.entry.pk))
+    for row in rows_of(page, ()):
+        yield {
+            **_entry_export(row, page.cells.get(row.entry.pk)),
+            **_beside_export(page.beside.get(row.entry.pk, {})),
+        }
     for run in page.unfinished:
         yield {
             **_who(run, run.model, run.evaluator),
@@ -122,7 +136,7 @@ def export_rows(page: BoardPage) -> Iterator[dict[str, Scalar]]:
 
 
 def _who(run: Run, model: LanguageModel, evaluator: EvaluatorVersion) -> dict[str, Scalar]:
-    critic = run.critic_model
+    critic, judge = run.critic_model, run.judge_model
     return {
         "model": model.label,
         "model_id": model.public_id,
@@ -132,8 +146,11 @@ def _who(run: Run, model: LanguageModel, evaluator: EvaluatorVersion) -> dict[st
         "information": run.information,
         "critic": critic.label if critic else None,
         "critic_id": critic.public_id if critic else None,
+        "judge": judge.label if judge else None,
+        "judge_id": judge.public_id if judge else None,
         "replicates": run.replicates,
         "imported": run.imported or None,
+        "control_only": run.control_only,
     }
 
 
@@ -152,11 +169,23 @@ def _entry_export(row: Row, cells: Cells | None) -> dict[str, Scalar]:
     }
     for column in FIGURES:
         if column.metric:
-            e = estimate_of(entry, column.metric)
-            parts = (e.value, e.low, e.high, e.n, e.method, e.reason)
-            names = ("", "_low", "_high", "_n", "_method", "_reason")
-            data |= {f"{column.key}{name}": part for name, part in zip(names, parts, strict=True)}
+            data |= _parts(column.key, estimate_of(entry, column.metric))
     return data
+
+
+def _beside_export(beside: Mapping[str, Beside]) -> dict[str, Scalar]:
+    data: dict[str, Scalar] = {}
+    for column in BESIDE:
+        if (found := beside.get(column.control)) is not None:
+            data |= _parts(column.key, found.difference)
+            data[f"{column.key}_control"] = found.accuracy.value
+            data[f"{column.key}_run"] = found.control.public_id if found.control else None
+    return data
+
+
+def _parts(key: str, e: Estimate) -> dict[str, Scalar]:
+    parts = (e.value, e.low, e.high, e.n, e.method, e.reason)
+    return {f"{key}{name}": part for name, part in zip(PARTS, parts, strict=True)}
 
 
 def reproduce_command(run: Run) -> str:
@@ -164,8 +193,8 @@ def reproduce_command(run: Run) -> str:
     model = run.model
     words = ["python", "-m", "evaluators", "run", run.evaluator.name, "--suite", run.suite.name]
     words += _model_flags("--model", model)
-    if run.critic_model:
-        words += _model_flags("--critic", run.critic_model)
+    for role, other in run.others.items():
+        words += _model_flags(f"--{role}", other)
     if run.replicates > 1:
         words += ["--replicates", str(run.replicates)]
     words += _flags("--param", [f"{key}={value}" for key, value in sorted(run.params.items())])

@@ -8,10 +8,12 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
 from evaluators.metrics import cost, decomposition, quality
-from leaderboard.boards.columns import FIGURES, FIRST_DESCENDING
+from leaderboard.boards.columns import FIRST_DESCENDING, PRIMARY, offered
+from leaderboard.boards.methods_table import SHOWN
 from leaderboard.boards.models_page import model_json, model_page
 from leaderboard.boards.queries import (
     INFORMATION,
+    ROWS,
     UNFINISHED,
     BoardView,
     board_page,
@@ -49,17 +51,20 @@ def _board(request: HttpRequest, *, oracle: bool) -> HttpResponse:
     context = {
         "view": view,
         "page": page,
-        "rows": rows_of(page),
-        "columns": FIGURES,
+        "rows": rows_of(page, view.columns),
+        "columns": view.columns,
+        "offered": offered(oracle=oracle),
+        "primary": PRIMARY,
         "first_descending": FIRST_DESCENDING,
         "suites": [(suite_key(suite), suite) for suite in view.suites],
         "suite_key": suite_key(view.suite) if view.suite else "",
         "informations": INFORMATION,
+        "kinds_of_rows": ROWS,
         "unfinished": [
             (run, explain(run.failure_id, run.failure_detail)) for run in page.unfinished
         ],
         "unfinished_more": max(0, page.unfinished_total - UNFINISHED),
-        "width": len(FIGURES),
+        "width": len(view.columns),
     }
     return TemplateResponse(request, "boards/board.html", context)
 
@@ -98,6 +103,7 @@ def model(request: HttpRequest, public_id: str) -> HttpResponse:
     if choice(request.GET, "format", ["html", "json"], "html") == "json":
         return json_response(model_json(page, show_location=shown))
     context = {"model": row, "page": page, "show_location": shown}
+    context["shown"] = SHOWN
     context["capabilities"] = capabilities(row.capabilities or [])
     return TemplateResponse(request, "boards/model.html", context)
 

@@ -25,6 +25,18 @@ def choice(query: QueryDict, key: str, allowed: Collection[str], default: str = 
     return value
 
 
+def choices(query: QueryDict, key: str, allowed: Collection[str]) -> list[str]:
+    """Return all values of a key that may be given several times.
+
+    Raises:
+        BadRequest: One is not among those allowed.
+    """
+    values = [value for value in query.getlist(key) if value]
+    if any(value not in allowed for value in values):
+        raise BadRequest(f"{key} must be one of: {', '.join(allowed)}.")
+    return values
+
+
 def number(query: QueryDict, key: str, default: int = 1, most: int = 10**9) -> int:
     """Return a positive whole number.
 

@@ -88,6 +88,8 @@ class Figure:
     """Denominator, as `n` or `n of total`."""
     method: str = ""
     """How the interval was made."""
+    against: str = ""
+    """What the value is a difference from."""
     note: str = ""
     """Why there is no value, or why it should be read with care."""
     tone: str = ""
@@ -96,18 +98,21 @@ class Figure:
     """Lower bound, value and upper bound as shares of the axis."""
     zero: float | None = None
     """Where zero lies on the axis, when that matters."""
+    detail: str = ""
+    """What only the tooltip says besides."""
 
     @property
     def title(self) -> str:
         """All of it in one line, for tooltips."""
         parts = [self.text, f"95 % interval {self.interval}" if self.interval else "",
-                 f"({self.method})" if self.method else "", self.n, self.note]  # fmt: skip
+                 f"({self.method})" if self.method else "", self.n, self.against, self.note,
+                 self.detail]  # fmt: skip
         return " ".join(part for part in parts if part)
 
 
 def cell(figure: Figure) -> SafeString:
     """Return the markup of a figure: value, bar, interval, denominator and reason."""
-    small = [part for part in (figure.n, figure.method) if part]
+    small = [part for part in (figure.against, figure.n, figure.method) if part]
     basis = ", ".join(f"<span>{escape(part)}</span>" for part in small)
     pieces = [
         f'<span class="fig {escape(figure.tone)}" title="{escape(figure.title)}">',

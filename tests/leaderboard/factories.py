@@ -11,9 +11,11 @@ import factory
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
+from evaluators.controls import PlannedControl, compare_control
 from evaluators.metrics import Decomposition, Trajectory, decompose, macro
+from evaluators.metrics.decompose import macro_of
 from leaderboard.accounts.models import User
-from leaderboard.boards.models import Entry, TaskEntry
+from leaderboard.boards.models import Against, Entry, TaskEntry
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
 from leaderboard.runs.models import (
     AnswerState,
@@ -22,6 +24,7 @@ from leaderboard.runs.models import (
     Judgement,
     Node,
     Run,
+    RunControl,
     SampleResult,
     Shard,
     State,
@@ -104,6 +107,7 @@ class EvaluatorFactory(DjangoModelFactory):
     summary = "Ask the same question again after the model's own answer."
     schema = factory.LazyFunction(lambda: ROUNDS)
     requires = factory.LazyFunction(lambda: ["chat"])
+    controls = factory.LazyFunction(lambda: ["greedy", "sc_calls", "null_turn"])
 
 
 class SubmissionFactory(DjangoModelFactory):
@@ -325,6 +329,30 @@ def entry_of(run: Run, by_task: dict[str, Decomposition]) -> Entry:
             entry=entry, task=task, decomposition=found.to_json(), n=found.n, n_total=found.n_total
         )
     return entry
+
+
+def held(
+    entry: Entry, control: Entry, kind: str = "sc_calls", *, ours: Flips, theirs: Flips
+) -> Against:
+    """Hold a row against another as the sweeper does, both on the one task `sums`."""
+    RunControl.objects.create(run=entry.run, kind=kind, control=control.run)
+    planned = PlannedControl(kind, control.evaluator.name, control.run.params)
+    sides = (sorted(flips.trajectories("sums"), key=lambda t: t.id) for flips in (ours, theirs))
+    found = compare_control(planned, *sides)
+    means = macro_of({"sums": {"difference": found.difference}})
+    return Against.objects.create(
+        entry=entry,
+        kind=kind,
+        control=control,
+        estimates={
+            "difference": means["difference"].to_json(),
+            "control": {name: e.to_json() for name, e in found.paired.left.items()},
+            "method": {name: e.to_json() for name, e in found.paired.right.items()},
+        },
+        tasks={"sums": found.to_json()},
+        gain=means["difference"].value,
+        n=found.paired.n,
+    )
 
 
 def _net(found: Iterable[Decomposition]) -> int | None:

@@ -11,7 +11,8 @@ import pytest
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from leaderboard.runs.models import State
+from leaderboard.boards.models import Against, Entry
+from leaderboard.runs.models import RunControl, State
 from tests.leaderboard import factories as make
 from tests.leaderboard.factories import Flips
 
@@ -102,8 +103,8 @@ class TestFigures:
         html = client.get(URL, {"model": "alpha"}).content.decode()
         row = next(r for r in re.findall(r"<tr>.*?</tr>", html, re.DOTALL) if "alpha</bdi>" in r)
         figures = re.findall(r'<span class="fig [^"]*".*?</span></td>', row, re.DOTALL)
-        assert len(figures) == 10
-        for figure in figures[:6]:
+        assert len(figures) == 11
+        for figure in figures[:2] + figures[3:7]:
             assert 'class="bounds"' in figure
             assert re.search(r"<span>n \d+</span>, <span>macro</span>", figure)
 
@@ -292,6 +293,142 @@ class TestCritics:
         data = client.get(reverse("run", args=[helped.public_id]), {"format": "json"}).json()
         assert data["critic"]["label"] == "org/big"
         assert data["replicates"] == 3
+
+
+class TestControls:
+    """Beside a row stands what as much compute gives without correction."""
+
+    OURS = Flips(100, 2, 10, 8)
+
+    @pytest.fixture
+    def vote(self):
+        return make.EvaluatorFactory(name="self_consistency", controls=[])
+
+    @pytest.fixture
+    def held(self, board, vote):
+        """Alpha has a vote beside it that is right 80 times; beta one that equals it."""
+        found = []
+        for label, theirs in (("alpha", Flips(70, 0, 10, 40)), ("beta", Flips(60, 5, 5, 50))):
+            entry = Entry.objects.get(model__label=f"org/{label}")
+            submission = make.SubmissionFactory(model=entry.model, suite=entry.suite)
+            run = make.RunFactory(
+                submission=submission, evaluator=vote, params={"samples": 2},
+                state=State.COMPLETED, control_only=True,
+            )  # fmt: skip
+            control = make.completed(run, flips={"sums": theirs})
+            ours = FLIPS[f"org/{label}"]
+            found.append(make.held(entry, control, ours=ours, theirs=theirs))
+        return found
+
+    def cell(self, client, label, **query) -> str:
+        html = client.get(URL, {"model": label, "rows": "methods", **query}).content.decode()
+        row = next(r for r in re.findall(r"<tr>.*?</tr>", html, re.DOTALL) if 'class="fig' in r)
+        return re.findall(r'<td class="num">(.*?)</td>', row, re.DOTALL)[2]
+
+    def test_stand_beside_the_last_accuracy(self, client, held):
+        cell = self.cell(client, "alpha")
+        assert '<span class="value">+25.0</span>' in cell
+        assert "<span>against 66.7</span>, <span>n 120</span>, <span>macro</span>" in cell
+        assert "self_consistency samples=2" in cell  # in the tooltip
+        assert 'class="bounds"' in cell
+
+    def test_grey_where_there_may_be_no_gain(self, client, held):
+        assert 'class="fig quiet"' in self.cell(client, "beta")
+        assert "not significant" in self.cell(client, "beta")
+
+    def test_sorts_by_the_gain_missing_last(self, client, held):
+        order = shown(client, sort="over_sc_calls", rows="methods")
+        assert order == ["alpha", "beta", "delta", "perfect", "gamma"]
+        order = shown(client, sort="over_sc_calls", dir="asc", rows="methods")
+        assert order[:2] == ["beta", "alpha"]
+
+    def test_a_gain_over_few_samples_never_stands_on_top(self, client, held):
+        Against.objects.filter(pk=held[0].pk).update(n=9)
+        assert shown(client, sort="over_sc_calls", rows="methods")[:2] == ["beta", "alpha"]
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"reason": "the runtime lacks chat"}, "the runtime lacks chat"),
+            ({"reason": ""}, "the control was deleted"),
+        ],
+    )
+    def test_a_missing_one_says_why(self, client, board, fields, words):
+        entry = Entry.objects.get(model__label="org/gamma")
+        RunControl.objects.create(run=entry.run, kind="sc_calls", **fields)
+        cell = self.cell(client, "gamma")
+        assert '<span class="value">–</span>' in cell
+        assert words in cell
+
+    @pytest.mark.parametrize(
+        ("state", "words"),
+        [
+            ("QUEUED", "control queued"),
+            ("FAILED", "control failed"),
+            ("COMPLETED", "being compared"),
+        ],
+    )
+    def test_so_does_one_that_is_not_done(self, client, board, vote, state, words):
+        entry = Entry.objects.get(model__label="org/gamma")
+        run = make.RunFactory(submission=entry.run.submission, evaluator=vote, state=state)
+        RunControl.objects.create(run=entry.run, kind="sc_calls", control=run)
+        assert words in self.cell(client, "gamma")
+
+    def test_nobody_asked(self, client, board):
+        assert "not asked for" in self.cell(client, "gamma")
+
+    def test_mere_controls_are_marked_and_can_be_left_out(self, client, held):
+        html = client.get(URL).content.decode()
+        assert html.count(">control</span>") == 2
+        assert len(shown(client)) == 7
+        assert len(shown(client, rows="methods")) == 5
+        assert shown(client, rows="controls") == ["alpha", "beta"]
+        html = client.get(URL, {"rows": "methods"}).content.decode()
+        assert "the filters hide <strong>2</strong> more" in html
+
+    def test_are_in_exports(self, client, held):
+        row = client.get(URL, {"format": "json", "model": "alpha", "rows": "methods"}).json()[
+            "rows"
+        ][0]
+        assert row["over_sc_calls"] == pytest.approx(0.25)
+        assert row["over_sc_calls_control"] == pytest.approx(80 / 120)
+        assert (row["over_sc_calls_n"], row["over_sc_calls_run"]) == (
+            120, held[0].control.run.public_id,
+        )  # fmt: skip
+        page = client.get(URL, {"format": "csv", "model": "alpha", "rows": "methods"})
+        (row,) = csv.DictReader(io.StringIO(page.content.decode()))
+        assert float(row["over_sc_calls"]) == pytest.approx(0.25)
+        assert row["over_greedy"] == ""
+
+    def test_cost_a_bounded_number_of_queries(self, client, held, django_assert_max_num_queries):
+        client.get(URL)
+        with django_assert_max_num_queries(15):
+            client.get(URL, {"sort": "over_sc_calls"})
+
+
+class TestColumns:
+    def titles(self, client, **query) -> list[str]:
+        html = client.get(URL, query).content.decode()
+        return re.findall(r'<th scope="col" class="num"[^>]*><a [^>]+>([^<]+)</a>', html)
+
+    def test_the_usual_ones(self, client, board):
+        assert self.titles(client)[:4] == ["Acc@1", "Acc@last", "Over vote", "Δ"]
+
+    def test_are_chosen_in_the_url(self, client, board):
+        titles = self.titles(client, column=["over_null_turn", "cl"])
+        assert titles == ["Acc@last", "Over empty turn", "CL"]  # the first is never hidden
+
+    def test_links_keep_the_choice(self, client, board):
+        html = client.get(f"{URL}?column=cl&column=cs").content.decode()
+        assert "?column=cl&amp;column=cs&amp;sort=cl&amp;dir=desc" in html
+
+    @pytest.mark.parametrize("name", ["secret", "over_retry"])
+    def test_refuses_what_is_not_on_offer(self, client, board, name):
+        assert client.get(URL, {"column": name}).status_code == 400
+
+    def test_the_oracle_board_has_its_own(self, client, board):
+        html = client.get(reverse("oracle_board"), {"column": "over_retry"}).content.decode()
+        assert 'value="over_retry" checked' in html
 
 
 class TestFinishing:
