@@ -101,6 +101,7 @@ def plan_controls(
     capabilities: frozenset[str],
     mode: TaskMode,
     temperature: float = 0.0,
+    load: Callable[[str], Evaluator] = load_evaluator,
 ) -> tuple[PlannedControl, ...]:
     """Plan what a method's result on one task is to be held against.
 
@@ -111,11 +112,12 @@ def plan_controls(
         mode: How the task is put; likelihoods have no controls.
         temperature: The task's own, of answers. Above 0, controls sample at it, so that they share
             their first answers with the method.
+        load: Finds evaluators by name; what it refuses is a control that is missing.
     """
     if mode == "likelihood":
         return ()
     spent = _Spent.of(trajectories)
-    want = _Wanted(capabilities, mode, temperature)
+    want = _Wanted(capabilities, mode, temperature, load)
     return tuple(_plan(kind, spent, want) for kind in evaluator.controls)
 
 
@@ -154,6 +156,7 @@ class _Wanted:
     capabilities: frozenset[str]
     mode: TaskMode
     temperature: float
+    load: Callable[[str], Evaluator]
 
 
 def _plan(kind: Control, spent: _Spent, want: _Wanted) -> PlannedControl:
@@ -224,7 +227,7 @@ def _sized(kind: Control, evaluator: str, size: int, want: _Wanted) -> PlannedCo
 def _checked(planned: PlannedControl, want: _Wanted, *, most: int | None = None) -> PlannedControl:
     """Say why a planned control cannot run: not installed, or in want of something."""
     try:
-        evaluator = load_evaluator(planned.evaluator)
+        evaluator = want.load(planned.evaluator)
         capped = _capped(planned, evaluator, most)
         evaluator.bind(capped.params)
     except BadParameter as error:
