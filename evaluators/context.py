@@ -97,6 +97,7 @@ class Context:
         seed: Root of all seeds; it belongs to the suite, so that methods share first answers.
         replicate: Which of several independent trajectories this is.
         allowance: What the sample may spend.
+        free_text_tokens: Token limit of calls that are not answers, where nothing else sets one.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Context:
         seed: int = 0,
         replicate: int = 0,
         allowance: Allowance | None = None,
+        free_text_tokens: int = FREE_TEXT_TOKENS,
     ) -> None:
         self.sample = sample
         self.replicate = replicate
@@ -117,6 +119,7 @@ class Context:
         self._task = task
         self._seed = seed
         self._allowance = allowance or Allowance()
+        self._free_text_tokens = free_text_tokens
         # One slot per node, taken when a call starts: concurrent calls keep their order.
         self._slots: list[Node | None] = []
         self._equal_calls: Counter[str] = Counter()
@@ -373,7 +376,7 @@ class Context:
         stop: Sequence[str] | None,
     ) -> Sampling:
         task = self._task.info.sampling
-        default = task if kind == "answer" else Sampling(max_tokens=FREE_TEXT_TOKENS)
+        default = task if kind == "answer" else Sampling(max_tokens=self._free_text_tokens)
         return Sampling(
             max_tokens=default.max_tokens if max_tokens is None else max_tokens,
             temperature=default.temperature if temperature is None else temperature,

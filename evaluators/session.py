@@ -97,6 +97,9 @@ class Part:
 Key = tuple[str, str]
 """Name of a run and of its task."""
 
+Through = Callable[[Model], Model]
+"""Returns a model that stands before another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -157,11 +160,18 @@ def without_chat(plan: Plan) -> Plan:
     return replace(plan, tasks=tuple(replace(task, chat=False) for task in plan.tasks))
 
 
-async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
+async def run_plan(
+    plan: Plan, watcher: Watcher | None = None, *, through: Through = lambda model: model
+) -> Report:
     """Start the runtime, run every method on every task, stop the runtime.
 
     All methods run side by side on one runtime, so that equal calls are made once and the tail of
     one fills with the head of the next. The controls of a method follow as soon as it is finished.
+
+    Args:
+        plan: What to evaluate.
+        watcher: Told what happens.
+        through: Stands between all methods and each model; by default nothing does.
 
     Raises:
         InputError: A task, a limit or the model is not usable; nothing was evaluated.
@@ -182,7 +192,8 @@ async def run_plan(plan: Plan, watcher: Watcher | None = None) -> Report:
         needed = _tokens_needed(tasks, samples)
         running = await _start(plan, stack, watcher, needed_tokens=needed)
         require_capabilities(plan, running["actor"].capabilities)
-        runs = _Runs(plan, tasks, samples, running, watcher=watcher)
+        runs = _Runs(plan, tasks, samples, _shared(plan, running, through), watcher=watcher)
+        runs.be_patient_with([m.info.batch_size for m in running.values() if not m.info.stable])
         await runs.finish()
         watcher.stage("Evaluated; stopping the runtime")
         infos = {name: task.info for name, task in tasks.items()}
@@ -266,23 +277,24 @@ class _Runs:
         plan: Plan,
         tasks: Mapping[str, Task],
         samples: Mapping[str, Sequence[Sample]],
-        models: Mapping[ModelRole, RunningModel],
+        models: Mapping[ModelRole, Model],
         *,
         watcher: Watcher,
     ) -> None:
         self._plan, self._tasks, self._samples, self._watcher = plan, tasks, samples, watcher
-        self._shared = _shared(plan, models)
+        self._shared, self._limits = models, plan.limits
         self._parts = [self._part(m, task) for m in plan.methods for task in tasks.values()]
-        endpoints = [m.info.batch_size for m in models.values() if not m.info.stable]
-        at_once = sum(
-            1 + len(part.method.evaluator.controls) * plan.controls for part in self._parts
-        )
-        self._limits = plan.limits.patient_with(endpoints, at_once=at_once)
         self._found: dict[Key, list[SampleResult]] = {}
         self.controls: dict[Key, tuple[HeldAgainst, ...]] = {
             (part.method.name, part.task.name): () for part in self._parts
         }
         self.control_methods: dict[str, Method] = {}
+
+    def be_patient_with(self, endpoints: Sequence[int]) -> None:
+        """Give samples the time that endpoints need, by the calls that each takes at a time."""
+        held = self._plan.controls
+        at_once = sum(1 + len(p.method.evaluator.controls) * held for p in self._parts)
+        self._limits = self._plan.limits.patient_with(endpoints, at_once=at_once)
 
     async def finish(self) -> None:
         """Evaluate everything.
@@ -365,11 +377,13 @@ class _Runs:
         )
 
 
-def _shared(plan: Plan, models: Mapping[ModelRole, RunningModel]) -> dict[ModelRole, Model]:
+def _shared(
+    plan: Plan, models: Mapping[ModelRole, RunningModel], through: Through
+) -> dict[ModelRole, Model]:
     """Share each runtime among all roles and runs, under one bound on its calls in flight."""
     bound = max(64, 4 * plan.model.batch_size)
     by_runtime = {
-        model.fingerprint: SharedModel(model, in_flight=bound) for model in models.values()
+        model.fingerprint: SharedModel(through(model), in_flight=bound) for model in models.values()
     }
     return {role: by_runtime[model.fingerprint] for role, model in models.items()}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from evaluators.context import Allowance, Context
+from evaluators.context import FREE_TEXT_TOKENS, Allowance, Context
 from evaluators.engine.sample import work_on
 from evaluators.errors import RuntimeUnavailable, first_error
 from evaluators.evaluator import Evaluator
@@ -34,6 +34,8 @@ class Limits:
     """Generated tokens per sample."""
     sample_seconds: float | None = None
     """Wall time per sample."""
+    free_text_tokens: int = FREE_TEXT_TOKENS
+    """Generated tokens of a call that is no answer, unless the evaluator sets a limit."""
 
     def patient_with(self, endpoints: Sequence[int], *, at_once: int = 1) -> Limits:
         """Return the limits with a deadline per sample, where somebody's endpoints answer.
@@ -138,6 +140,7 @@ async def _finish(job: _Job, sample: Sample, replicate: int) -> SampleResult:
         seed=job.seed,
         replicate=replicate,
         allowance=Allowance(job.limits.max_calls, job.limits.max_tokens),
+        free_text_tokens=job.limits.free_text_tokens,
     )
     progress.open.append(context)
     try:
