@@ -21,7 +21,7 @@ MEASUREMENTS ?= client_calls board_page claiming bootstrap
 RULES := pyproject.toml requirements/constraints.txt $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up install install-dev vllm test test-library test-server test-vllm formats lint format bench clean
+.PHONY: help demo up install install-dev vllm test test-library test-server test-vllm formats lint format bench methods method-docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +71,12 @@ bench: install-dev vllm $(BENCH_ENV)/.installed ## Measure what the documentatio
 		echo "== $$name"; $(RUN) tests/benchmarks/$$name.py $(BENCH_ARGS) || missed="$$missed $$name"; \
 	done; for name in $(MEASUREMENTS); do echo "== $$name"; $(RUN) tests/benchmarks/$$name.py || missed="$$missed $$name"; \
 	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
+
+methods: install-dev ## Run every method on the small model and table what comes out (METHODS_ARGS="--limit 4"; hours)
+	$(RUN) -m evaluators survey --out var/methods $(METHODS_ARGS)
+
+method-docs: install-dev ## Write the pages of docs/methods from the methods' cards
+	$(RUN) -m evaluators show --docs docs/methods $(addprefix --distribution redraft-,$(subst _,-,$(notdir $(PLUGINS))))
 
 clean: ## Remove all that can be made again; var/, where the data is, stays
 	rm -rf $(VENV) build dist htmlcov .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
