@@ -21,13 +21,14 @@ PATIENCE = 60.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-def fetch_from_hub(repository: str, revision: str, pattern: str) -> Path:
+def fetch_from_hub(repository: str, revision: str, pattern: str, *, cache: Path) -> Path:
     """Return a file of a data set's repository on the Hub, from its cache where it is there.
 
     Args:
         repository: Such as `owner/name`.
         revision: The commit.
         pattern: The file's path, or a pattern that only one of its files fits.
+        cache: Folder in which the Hub's files are kept.
 
     Raises:
         BadFile: No file or several fit, or the Hub serves another commit.
@@ -35,16 +36,22 @@ def fetch_from_hub(repository: str, revision: str, pattern: str) -> Path:
     """
     from huggingface_hub import HfApi, hf_hub_download
 
-    path = pattern
+    path, endpoint = pattern, os.environ.get("HF_ENDPOINT")
     if set(pattern) & set("*?["):
-        listed = HfApi().list_repo_files(repository, revision=revision, repo_type="dataset")
+        api = HfApi(endpoint=endpoint)
+        listed = api.list_repo_files(repository, revision=revision, repo_type="dataset")
         found = sorted(fnmatch.filter(listed, pattern))
         if len(found) != 1:
             shown = ", ".join(found[:5]) or "none"
             reason = f"of the files at {revision}, {len(found)} fit {pattern!r}: {shown}"
             raise BadFile(path=repository, line=None, reason=reason)
         path = found[0]
-    got = Path(hf_hub_download(repository, path, revision=revision, repo_type="dataset"))
+    got = Path(
+        hf_hub_download(
+            repository, path, revision=revision, repo_type="dataset", cache_dir=cache,
+            endpoint=endpoint,
+        )
+    )  # fmt: skip
     if revision not in got.parts:
         served = got.parts[got.parts.index("snapshots") + 1] if "snapshots" in got.parts else "?"
         reason = f"{path}: the Hub serves commit {served} in place of {revision}"

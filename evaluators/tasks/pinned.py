@@ -164,9 +164,10 @@ def _fetched(source: Source, file: File, told: Path, *, name: str) -> Path:
             f"name it in a file of your own ({SOURCES}), or put the data into a folder ({DATA_DIR})"
         )
         raise BadFile(path=str(told), line=None, reason=reason)
+    cache = cache_folder() / "data"
     if source.hub:
-        return fetch_from_hub(source.hub, source.revision, file.path)
-    kept = cache_folder() / "data" / source.github / source.revision / file.path
+        return fetch_from_hub(source.hub, source.revision, file.path, cache=cache / "hub")
+    kept = cache / "github" / source.github / source.revision / file.path
     return fetch_from_github(source.endpoint, source.github, source.revision, file.path, to=kept)
 
 

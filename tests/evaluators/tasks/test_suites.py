@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from evaluators.errors import BadFile, NotInstalled
+import evaluators
+from evaluators.errors import AmbiguousName, BadFile, NotInstalled
 from evaluators.tasks import SuiteTask, TaskSpec, list_suites, load_suite
 from evaluators.tasks.catalogue import read_yaml
+
+PACKAGE = Path(evaluators.__file__).parent
 
 GOOD = """
 name = "mine"
@@ -101,10 +106,60 @@ class TestReading:
         assert len({plain, digest("limit = 5", "limit = 6"), digest('"2"', '"3"')}) == 3
 
 
+class TestBrought:
+    """Suites that lie beside the tasks of an installed package."""
+
+    @pytest.fixture
+    def bring(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+        """Return a function that installs a package of tasks with one suite."""
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+        def bring_one(package: str, name: str) -> Path:
+            path = tmp_path / package / "tasks" / "suites" / "some.toml"
+            path.parent.mkdir(parents=True)
+            path.write_text(GOOD.replace('"mine"', f'"{name}"'))
+            info = tmp_path / f"{package}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+            (info / "entry_points.txt").write_text(
+                f"[redraft.tasks]\n{package} = {package}.tasks\n"
+            )
+            return path
+
+        return bring_one
+
+    def test_they_are_listed_and_loaded_by_name(self, bring: Callable[[str, str], Path]) -> None:
+        path = bring("acme_tasks", "sums")
+        assert [entry.path for entry in list_suites() if entry.name == "sums"] == [path]
+        assert load_suite("sums") == load_suite(path)
+
+    def test_refuses_a_name_that_two_packages_bring(
+        self, bring: Callable[[str, str], Path]
+    ) -> None:
+        bring("acme_tasks", "sums")
+        bring("other_tasks", "sums")
+        with pytest.raises(AmbiguousName, match="sums"):
+            load_suite("sums")
+        assert "sums" not in [entry.name for entry in list_suites()]
+
+    def test_a_bundled_one_keeps_its_name(self, bring: Callable[[str, str], Path]) -> None:
+        path = bring("acme_tasks", "demo")
+        assert load_suite("demo").path != path
+        assert [entry.path for entry in list_suites() if entry.name == "demo"] != [path]
+
+    def test_one_that_cannot_be_read_takes_no_other_down(
+        self, bring: Callable[[str, str], Path], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bring("acme_tasks", "sums").write_text("name = ")
+        with caplog.at_level(logging.WARNING):
+            assert "demo" in [entry.name for entry in list_suites()]
+        assert "some.toml is left out" in caplog.text
+
+
 class TestBundled:
     def test_they_are_listed(self) -> None:
-        found = [(entry.name, entry.tasks) for entry in list_suites()]
-        assert found == [
+        ours = [entry for entry in list_suites() if entry.path.parent == PACKAGE / "tasks/suites"]
+        assert [(entry.name, entry.tasks) for entry in ours] == [
             ("demo", 2), ("offline", 32), ("offline-choice", 4), ("offline-likelihood", 4),
             ("offline-small", 6),
         ]  # fmt: skip
