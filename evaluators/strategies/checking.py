@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,26 @@ class Reading:
     """The step called the first mistake, from 0; -1 says that there is none."""
 
 
+_PLAIN = re.compile(
+    r"\b(?:answer|solution|response)\s+(?:above\s+|given\s+)?is\s+"
+    r"(correct|right|wrong|incorrect|not\s+correct)\s*[.!]?\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def read_verdict(text: str) -> Judged | None:
+    """Read the last `Verdict: …`; without one, the last line that ends `the answer is correct`.
+
+    Small models that are asked for a marker say so in their own words instead. Only a sentence that
+    ends its line counts, so that no condition or question is taken for a verdict.
+    """
+    stated = parse_verdict(text)
+    plain = _PLAIN.findall(text)
+    if stated or not plain:
+        return stated
+    return "correct" if plain[-1].lower() in {"correct", "right"} else "wrong"
+
+
 Read = Callable[[str], "Judged | Reading | None"]
 """Reads a critique; None where it says nothing readable."""
 
@@ -53,7 +74,7 @@ async def check(
     chat: Sequence[Message],
     *,
     answer: int = 0,
-    read: Read = parse_verdict,
+    read: Read = read_verdict,
     kind: NodeKind = "verify",
     role: ModelRole = "actor",
     round: int | None = None,  # noqa: A002 - the field's own term
@@ -96,7 +117,7 @@ async def check_afresh(
     *,
     prompt: Prompt,
     shown: str | None = None,
-    read: Read = parse_verdict,
+    read: Read = read_verdict,
     kind: NodeKind = "critique",
     role: ModelRole = "critic",
     round: int | None = None,  # noqa: A002 - the field's own term
@@ -216,7 +237,7 @@ async def revise_in_chat(
     rounds: int,
     verify: Prompt,
     revise: Prompt,
-    read: Read = parse_verdict,
+    read: Read = read_verdict,
     kind: NodeKind = "verify",
     role: ModelRole = "actor",
     agent: str = "",

@@ -30,6 +30,28 @@ async def revisions(script: list[str], rounds: int):
     return ctx, found
 
 
+class TestReadVerdict:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("Verdict: wrong\nThe answer is correct.", "wrong"),
+            ("5 + 3 = 8\n\nThe answer is correct.", "correct"),
+            ("Yes, the solution above is right\n", "correct"),
+            ("The answer is correct.\nNo: the answer is not correct!", "wrong"),
+            ("If the answer is correct, say so.", None),
+            ("Is it so that the answer is correct?", None),
+            ("Write Verdict: correct or Verdict: wrong.", None),
+            ('End with "Verdict: correct" or "Verdict: wrong".\nVerdict: correct', "correct"),
+            ("The answer is 8.", None),
+            ("", None),
+        ],
+    )
+    def test_reads_the_marker_first_and_plain_words_last(
+        self, text: str, value: str | None
+    ) -> None:
+        assert strategies.read_verdict(text) == value
+
+
 class TestCheck:
     @pytest.mark.parametrize(
         ("said", "value"), [(RIGHT, "correct"), (WRONG, "wrong"), ("Hm.", None)]

@@ -47,6 +47,8 @@ def segments(response: str) -> Iterator[Segment]:
     start = 0
     for stated in _VERDICT.finditer(response):
         value = critique.parse_verdict(stated[0])
+        if value is None:
+            continue  # the instruction repeated
         yield Segment(_solution(response[start : stated.start()]), checked=True, value=value)
         if value == "correct":
             return

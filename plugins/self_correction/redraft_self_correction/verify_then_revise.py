@@ -28,7 +28,7 @@ def read_marker(text: str) -> critique.Judged | None:
     """Read the last `[VERIFY] correct` or `[VERIFY] wrong`; without one, the last verdict."""
     found = _MARKER.findall(text)
     if not found:
-        return critique.parse_verdict(text)
+        return strategies.read_verdict(text)
     return "correct" if found[-1].lower() in {"correct", "right"} else "wrong"
 
 

@@ -91,6 +91,16 @@ class TestSegments:
         ("response", "found"),
         [
             (
+                'Answer: 2\nEnd with "Verdict: correct" or "Verdict: wrong".',
+                [
+                    Segment(
+                        'Answer: 2\nEnd with "Verdict: correct" or "Verdict: wrong".',
+                        checked=True,
+                        value=None,
+                    )
+                ],
+            ),
+            (
                 "1+1=3. Answer: 3\nCheck:\n1+1 is 2.\nVerdict: wrong\n1+1=2. Answer: 2\n"
                 "Check: fine.\nVerdict: correct",
                 [
@@ -126,7 +136,16 @@ class TestSegments:
                 ],
             ),
         ],
-        ids=["two", "no-check", "empty", "closing-words", "no-last-check", "cut-off", "same-twice"],
+        ids=[
+            "repeats-the-request",
+            "two",
+            "no-check",
+            "empty",
+            "closing-words",
+            "no-last-check",
+            "cut-off",
+            "same-twice",
+        ],
     )
     def test_are_found(self, response: str, found: list[Segment]) -> None:
         assert list(segments(response)) == found

@@ -70,6 +70,8 @@ class TestVerdict:
             ("verdict - incorrect", "wrong"),
             ("Verdict: not correct", "wrong"),
             ('I say "Verdict: correct" or "Verdict: wrong".\nVerdict: wrong', "wrong"),
+            ('End with "Verdict: correct" or "Verdict: wrong".', None),
+            ("Verdict: correct or wrong", None),
             ("It is correct.", None),
             ("", None),
             ("Verdict: maybe", None),
