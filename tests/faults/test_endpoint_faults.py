@@ -53,6 +53,7 @@ async def evaluated(stub: StubServer, watcher: Watcher | None = None, **args: fl
         (TaskSpec("echo_flips"),),
         {"echo_flips": SAMPLES},
         limits=Limits(in_flight=32),
+        controls=False,
     )
     return await run_plan(plan, watcher)
 
