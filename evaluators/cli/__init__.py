@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "evaluators.cli.run:run",
     "score": "evaluators.cli.score:score",
     "show": "evaluators.cli.show:show",
+    "survey": "evaluators.cli.survey:survey",
 }
 """Where each command lives; imported only when it is used, so that every one starts fast."""
 

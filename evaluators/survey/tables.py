@@ -1,0 +1,141 @@
+"""A survey as one table: Markdown for pages, CSV for spreadsheets, JSON for everything else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from evaluators.metrics import Estimate, get
+from evaluators.survey.rows import FIGURES, Row
+from evaluators.survey.run import Survey
+
+MISSING = "–"
+
+_SHOWN = ("acc@1", "acc@last", "CL", "CS", "RSS")
+"""Figures that get an interval in the Markdown table."""
+
+_COSTS = ("calls", "tokens_out", "tokens_computed")
+"""Figures of which the mean alone is shown."""
+
+
+def as_json(survey: Survey) -> str:
+    """Return everything."""
+    told = {
+        "settings": survey.settings,
+        "rows": [row.to_json() for row in survey.rows],
+        "skipped": survey.skipped,
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False)
+
+
+def as_csv(survey: Survey) -> str:
+    """Return a line per method and task; figures each with interval, counts and reason."""
+    out = io.StringIO()
+    parts = ("", " low", " high", " n")
+    head = [f"{name}{part}" for name in FIGURES for part in parts]
+    writer = csv.writer(out, lineterminator="\n")
+    kinds = sorted({control["kind"] for row in survey.rows for control in row.controls})
+    less = [f"less {kind}{part}" for kind in kinds for part in parts]
+    writer.writerow(["method", "task", "class", "source", "n", "n_total", *head, *less])
+    for row in survey.rows:
+        cells = [cell for name in FIGURES for cell in _numbers(row.figures[name])]
+        by_kind = {control["kind"]: control["difference"] for control in row.controls}
+        cells += [
+            cell
+            for kind in kinds
+            for cell in (
+                _numbers(Estimate.from_json(by_kind[kind])) if kind in by_kind else [""] * 4
+            )
+        ]
+        facts = [row.method, row.task, row.information, row.source, row.n, row.n_total]
+        writer.writerow([*facts, *cells])
+    return out.getvalue()
+
+
+def as_markdown(survey: Survey) -> str:
+    """Return a table per task, what was left out and how to read it."""
+    blocks = ["# What every method comes to on one model", _preface(survey)]
+    for task, rows in groupby(survey.rows, key=lambda row: row.task):
+        listed = list(rows)
+        blocks += [f"## {task}", _table(listed)]
+        if skipped := survey.skipped.get(task):
+            blocks.append(_left_out(skipped))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _preface(survey: Survey) -> str:
+    s = survey.settings
+    args = ", ".join(f"{key}={value}" for key, value in s["model"]["args"].items())
+    tokens = "as the task says" if s["max_tokens"] is None else f"{s['max_tokens']} tokens"
+    return (
+        f"Model: `{s['model']['model']}` ({args or 'no arguments'}). {s['limit']} samples per "
+        f"task, answers at most {tokens}, other texts {s['free_text_tokens']}, seed {s['seed']}; "
+        "prompts and parameters are the methods' defaults.\n\n"
+        "Figures in brackets are 95 % intervals; where the denominator is not n it stands behind "
+        "a slash. “computed” is the part of the generated tokens that no other method had asked "
+        "for before. “less greedy …” are paired differences of the last answer's accuracy from "
+        "controls at equal compute."
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    kinds = sorted({control["kind"] for row in rows for control in row.controls})
+    head = [
+        "method", "class", "n", *(_title(name) for name in (*_SHOWN, *_COSTS)),
+        *(f"less {kind}" for kind in kinds),
+    ]  # fmt: skip
+    lines = [head, ["-"] * len(head), *(_line(row, kinds) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _line(row: Row, kinds: Iterable[str]) -> list[str]:
+    by_kind = {control["kind"]: control["difference"] for control in row.controls}
+    differences = [
+        _cell(Estimate.from_json(by_kind[kind]), sign=True) if kind in by_kind else ""
+        for kind in kinds
+    ]
+    scored = f"{row.n}" if row.n == row.n_total else f"{row.n} of {row.n_total}"
+    return [
+        f"`{row.method}`",
+        row.information.replace("_", " "),
+        scored,
+        *(_cell(row.figures[name], n=row.n) for name in _SHOWN),
+        *(_mean(row.figures[name]) for name in _COSTS),
+        *differences,
+    ]
+
+
+def _cell(estimate: Estimate, *, n: int | None = None, sign: bool = False) -> str:
+    if estimate.value is None:
+        return MISSING
+    of = estimate.denominator
+    counted = f" /{of:g}" if n is not None and of is not None and of != n else ""
+    interval = f" [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate.has_interval else ""
+    return (
+        f"{estimate.value:+.2f}{interval}" if sign else f"{estimate.value:.2f}{interval}{counted}"
+    )
+
+
+def _mean(estimate: Estimate) -> str:
+    return MISSING if estimate.value is None else f"{estimate.value:.1f}"
+
+
+def _numbers(estimate: Estimate) -> list[Any]:
+    values = (estimate.value, estimate.low, estimate.high)
+    return ["" if value is None else f"{value:.6g}" for value in values] + [estimate.n]
+
+
+def _title(name: str) -> str:
+    return {"tokens_computed": "computed"}.get(name, get(name).title)
+
+
+def _left_out(skipped: Mapping[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in skipped.items():
+        by_reason.setdefault(reason, []).append(f"`{name}`")
+    told = [f"- {', '.join(names)}: {reason}" for reason, names in sorted(by_reason.items())]
+    return "Not run here:\n\n" + "\n".join(told)
