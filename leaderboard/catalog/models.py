@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,6 +15,14 @@ from leaderboard.core.ids import public_id
 
 TWO_WAYS = ("generative", "likelihood")
 """Modes of multiple-choice tasks, which results name beside the task."""
+
+
+ARXIV = re.compile(r"\d{4}\.\d{4,5}(v\d+)?", re.ASCII)
+
+
+def arxiv_url(name: str) -> str:
+    """Return the address of a paper by its arXiv id; empty for anything else."""
+    return f"https://arxiv.org/abs/{name}" if ARXIV.fullmatch(name) else ""
 
 
 def _model_id() -> str:
@@ -210,3 +219,8 @@ class EvaluatorVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    @property
+    def paper(self) -> str:
+        """Address of the paper that it follows; empty for what has none."""
+        return arxiv_url(self.source)

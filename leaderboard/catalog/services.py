@@ -49,7 +49,7 @@ _OWN_FIELDS = frozenset({"base_url", "model", "num_concurrent", "api_key_env"})
 """Arguments of an endpoint that may not be given among the others: the last would have a worker
 send whatever its environment holds."""
 
-_CARD_FIELDS = ("target", "summary", "description", "schema", "information", "problem")
+_CARD_FIELDS = ("target", "summary", "description", "schema", "information", "source", "problem")
 _WEIGHTS_KEY = "pretrained"
 
 
@@ -111,6 +111,8 @@ def _record(card: EvaluatorCard) -> EvaluatorVersion:
         "modes": list(card.modes),
         "roles": list(card.roles),
         "metrics": list(card.metrics),
+        "controls": list(card.controls),
+        "card": dict(card.card),
         "installed": True,
         "last_seen": Now(),
     }

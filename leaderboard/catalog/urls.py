@@ -5,7 +5,9 @@ from django.urls import path
 from leaderboard.catalog import views
 
 urlpatterns = [
-    path("evaluators/", views.evaluators, name="evaluators"),
-    path("evaluators/<path:name>/", views.evaluator, name="evaluator"),
+    path("methods/", views.methods, name="methods"),
+    path("methods/<path:name>/", views.method, name="method"),
+    path("evaluators/", views.methods_moved, name="methods_moved"),
+    path("evaluators/<path:name>/", views.method_moved, name="method_moved"),
     path("suites/", views.suites, name="suites"),
 ]

@@ -85,5 +85,5 @@ def fill() -> list[str]:
             )
         pages.append(f"/runs/{run.public_id}/samples/{result.pk}/")
     base = f"/runs/{run.public_id}/"
-    pages += [base, f"{base}samples/", "/?suite=hostile", "/status/", "/evaluators/hostile/"]
-    return [*pages, "/evaluators/", f"/submissions/{run.submission.public_id}/"]
+    pages += [base, f"{base}samples/", "/?suite=hostile", "/status/", "/methods/hostile/"]
+    return [*pages, "/methods/", f"/submissions/{run.submission.public_id}/"]

@@ -135,8 +135,8 @@ def _look(reader: Reader, browser, sample: str, tmp_path: Path) -> None:
     model = reader.page.locator(".crumbs a").nth(1).get_attribute("href")
     shots = {"board": "/?suite=flips", "model": model, "run": run, "samples": f"{run}samples/",
              "transcript": sample.removeprefix(reader.url), "submit": "/submit/",
-             "status": "/status/", "evaluators": "/evaluators/", "about": "/about/",
-             "keys": "/keys/", "evaluator": "/evaluators/review_improve/"}  # fmt: skip
+             "status": "/status/", "methods": "/methods/", "about": "/about/",
+             "keys": "/keys/", "method": "/methods/review_improve/"}  # fmt: skip
     state = reader.page.context.storage_state()
     for size, (width, height) in SIZES.items():
         for scheme in ("light", "dark"):
@@ -196,7 +196,7 @@ def test_works_without_scripts(site, browser) -> None:
 @pytest.mark.parametrize("reader", ["plugin_site"], indirect=True)
 def test_a_strangers_plugin_reaches_the_board(reader: Reader) -> None:
     page = reader.page
-    reader.go("/evaluators/are_you_sure/")
+    reader.go("/methods/are_you_sure/")
     assert "redraft-example 0.1.0" in page.locator(".facts").inner_text()
     reader.go("/submit/")
     field = page.locator('input[name="p-are_you_sure-doubt"]')

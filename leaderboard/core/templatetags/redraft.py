@@ -20,6 +20,7 @@ register.filter("output", rendering.output)
 register.filter("cell", rendering.cell)
 register.filter("visible", rendering.visible)
 register.simple_tag(rendering.meter, name="meter")
+register.simple_tag(rendering.diagram, name="diagram")
 
 _STATE_TONES = {
     "COMPLETED": "done",

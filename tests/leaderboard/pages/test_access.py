@@ -25,8 +25,10 @@ RULES = {
     "oracle_board": OPEN,
     "about": OPEN,
     "compare": OPEN,
-    "evaluators": OPEN,
-    "evaluator": OPEN,
+    "methods": OPEN,
+    "method": OPEN,
+    "methods_moved": {"GET": dict.fromkeys(ROLES, 301)},
+    "method_moved": {"GET": dict.fromkeys(ROLES, 301)},
     "suites": OPEN,
     "status": OPEN,
     "healthz": OPEN,
@@ -102,7 +104,8 @@ def scene(finished, owner, stranger, staff):
     key = store_key(user=owner, origin="https://host:443", secret="of-the-owner")  # noqa: S106
     arguments = {
         "key_delete": [key.public_id],
-        "evaluator": ["reask"],
+        "method": ["reask"],
+        "method_moved": ["reask"],
         "model": [finished.model.public_id],
         "submission": [finished.submission.public_id],
         "files": [finished.public_id, "redraft"],

@@ -10,7 +10,7 @@ from tests.leaderboard import factories as make
 
 pytestmark = pytest.mark.django_db
 
-EMPTY = ["board", "oracle_board", "about", "evaluators", "suites", "status", "login"]
+EMPTY = ["board", "oracle_board", "about", "methods", "suites", "status", "login"]
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -27,7 +27,7 @@ def test_answers_about_a_finished_run(client, finished):
         reverse("submission", args=[finished.submission.public_id]),
         reverse("samples", args=[finished.public_id]),
         reverse("sample", args=[finished.public_id, sample.pk]),
-        reverse("evaluator", args=["reask"]),
+        reverse("method", args=["reask"]),
         reverse("suites"),
         reverse("status"),
     ):
@@ -44,8 +44,8 @@ def test_submit_shows_every_evaluator(sign_in, owner):
 def test_a_plugin_may_have_any_name(client):
     """An entry point's name is the author's choice, also that of a plugin that cannot be used."""
     make.EvaluatorFactory(name="odd/name .v2?", problem="ValueError: no")
-    html = client.get(reverse("evaluators")).content.decode()
-    url = reverse("evaluator", args=["odd/name .v2?"])
+    html = client.get(reverse("methods")).content.decode()
+    url = reverse("method", args=["odd/name .v2?"])
     assert url in html
     assert "ValueError: no" in client.get(url).content.decode()
 
@@ -55,7 +55,7 @@ def test_a_plugin_may_have_any_name(client):
     [
         ("/runs/run_none/", 404, "There is no such run."),
         ("/models/none/", 404, "There is no such model."),
-        ("/evaluators/none/", 404, "ever installed here"),
+        ("/methods/none/", 404, "ever installed here"),
         ("/nothing/here", 404, "There is no such page."),
         ("/?sort=none", 400, "sort must be one of: rank, model"),
     ],

@@ -112,8 +112,8 @@ def test_no_page_lets_text_out(client, hostile):
         reverse("submission", args=[run.submission.public_id]),
         reverse("samples", args=[run.public_id]),
         reverse("sample", args=[run.public_id, result.pk]),
-        reverse("evaluators"),
-        reverse("evaluator", args=["reask"]),
+        reverse("methods"),
+        reverse("method", args=["reask"]),
         reverse("status"),
     ]
     for url in pages:

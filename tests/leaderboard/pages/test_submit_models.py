@@ -180,10 +180,10 @@ class TestNeeds:
 
     def test_are_explained_on_the_evaluators_page(self, client):
         make.EvaluatorFactory(name="weigh", requires=["echo"], modes=["likelihood"], version="9")
-        html = client.get(reverse("evaluator", args=["weigh"])).content.decode()
+        html = client.get(reverse("method", args=["weigh"])).content.decode()
         assert "the log-probability of a given text" in html
         assert "<dd>likelihoods of choices</dd>" in html
-        html = client.get(reverse("evaluator", args=["review_improve"])).content.decode()
+        html = client.get(reverse("method", args=["review_improve"])).content.decode()
         assert "asks a critic: the model itself, or another one" in html
 
 
