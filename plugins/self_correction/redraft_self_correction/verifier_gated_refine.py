@@ -15,6 +15,7 @@ from evaluators.api import (
     strategies,
 )
 from redraft_self_correction.doubted import refine
+from redraft_self_correction.measures import p_c2i
 
 SCORE = Prompt.load("redraft_self_correction", "verifier_gated_refine/score")
 JUDGE = Prompt.load("redraft_self_correction", "verifier_gated_refine/judge")
@@ -32,7 +33,9 @@ def read_score(text: str, threshold: float) -> strategies.Reading | None:
 
 
 @evaluator(
-    metrics=[*metrics.decomposition, *metrics.verification], roles=["critic"], source="2404.17140"
+    metrics=[*metrics.decomposition, *metrics.verification, p_c2i],
+    roles=["critic"],
+    source="2404.17140",
 )
 async def verifier_gated_refine(
     ctx: Context,

@@ -16,6 +16,7 @@ from evaluators.api import (
     metrics,
     strategies,
 )
+from redraft_self_correction.measures import p_c2i
 
 VERIFY = Prompt.load("redraft_self_correction", "verify_then_revise/verify")
 REVISE = Prompt.load("redraft_self_correction", "verify_then_revise/revise")
@@ -33,7 +34,9 @@ def read_marker(text: str) -> critique.Judged | None:
 
 
 @evaluator(
-    metrics=[*metrics.decomposition, *metrics.verification], roles=["critic"], source="2502.19613"
+    metrics=[*metrics.decomposition, *metrics.verification, p_c2i],
+    roles=["critic"],
+    source="2502.19613",
 )
 async def verify_then_revise(
     ctx: Context,

@@ -1,11 +1,15 @@
 """Methods that revise on a verdict: calls, stops, unreadable verdicts, and orders in the answer."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluators.api import metrics
 from evaluators.testing import ScriptedContext, check_evaluator, play
 from redraft_self_correction.in_response_verify import Segment, in_response_verify, segments
+from redraft_self_correction.measures import p_c2i
 from redraft_self_correction.verifier_gated_refine import read_score, verifier_gated_refine
 from redraft_self_correction.verifier_gated_refine_oracle import verifier_gated_refine_oracle
 from redraft_self_correction.verify_then_revise import read_marker, verify_then_revise
@@ -84,6 +88,34 @@ class TestVerifyThenRevise:
         prompts = [name.split("@")[0] for name in result.nodes[2].payload["prompts"]]
         assert prompts == ["verify_then_revise/verify", "verify_then_revise/revise"]
         assert correct(result) == [False, True]
+
+
+class TestSpoiltWhenDoubted:
+    async def test_counts_right_answers_that_a_false_alarm_cost(self) -> None:
+        scripts = [
+            [RIGHT, REJECTED, WRONG],
+            [RIGHT, REJECTED, RIGHT],
+            [RIGHT, APPROVED],
+            [WRONG, REJECTED, WRONG],
+            [RIGHT, "Hm.", WRONG],
+        ]
+        results = [await play(verify_then_revise, script) for script in scripts]
+        rows = [
+            replace(metrics.Trajectory.from_result(result), id=str(number))
+            for number, result in enumerate(results)
+        ]
+        found = p_c2i.compute(rows)
+        assert (found.value, found.numerator, found.denominator) == (0.5, 1, 2)
+        assert (found.n, found.n_total, found.method) == (5, 5, "wilson")
+
+    async def test_is_null_where_nothing_was_doubted(self) -> None:
+        result = await play(verify_then_revise, [RIGHT, APPROVED])
+        row = metrics.Trajectory.from_result(result)
+        assert p_c2i.compute([row]).reason == "no right answer was called wrong"
+        assert p_c2i.compute([replace(row, judgements=())]).reason == "no verdict was given"
+
+    def test_is_found_by_name(self) -> None:
+        assert metrics.get("p_c2i") is p_c2i
 
 
 class TestSegments:
