@@ -109,3 +109,15 @@ def out(made: Path, tmp_path: Path) -> Path:
     for file in (tmp_path / "out").rglob("*.json"):  # where the task lies stands in there
         file.write_text(file.read_text().replace(str(made), str(tmp_path)))
     return tmp_path / "out"
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two methods on two tasks, with their controls."""
+    home = tmp_path_factory.mktemp("kept")
+    tasks = written(home / "tasks", pattern="([0-9]+)", answer="4")
+    asked = ["run", "reask", "review_improve", "--model", "echo", "--model-args", "sample=true"]
+    options = ["--task", "fours", "--task", "echo_flips", "--limit", "6", "--json"]
+    places = ["--include-path", str(tasks), "--out", str(home / "out")]
+    assert run_command([*asked, *options, *places]) == 0
+    return home / "out"
