@@ -14,6 +14,7 @@ DECIDE = {
 ANSWER = Prompt.load("redraft_self_correction", "decide_then_revise/answer")
 
 _DECISION = re.compile(r"\bdecision\W{0,6}(keep|revise)\b", re.IGNORECASE)
+_REPEATED = re.compile(r"\bkeep\W{1,6}or\W{1,6}(?:decision\W{0,6})?revise\b", re.IGNORECASE)
 
 
 @evaluator(
@@ -50,8 +51,11 @@ async def decide_then_revise(
 
 
 def read_decision(text: str) -> Literal["correct", "wrong"] | None:
-    """Read the last `Decision: keep` or `Decision: revise` as a verdict on the answer."""
-    found = _DECISION.findall(text)
+    """Read the last `Decision: keep` or `Decision: revise` as a verdict on the answer.
+
+    Both in one breath are the request repeated, and no decision.
+    """
+    found = _DECISION.findall(_REPEATED.sub(" ", text))
     if not found:
         return None
     return "correct" if found[-1].lower() == "keep" else "wrong"

@@ -43,5 +43,7 @@ async def feedback_refine(
     verdict = Verdict(0, critique.parse_verdict(reply.text), reply.node)
     if verdict.value == "correct":
         return Outcome([first], [verdict], stop_reason="the first answer was called correct")
+    if verdict.value is None:
+        return Outcome([first, reply], [verdict], stop_reason="no verdict could be read")
     refined = Answer(_VERDICT.split(reply.text)[-1], reply.node)
-    return Outcome([first, refined], [verdict], stop_reason="refined")
+    return Outcome([first, refined], [verdict], stop_reason="the first answer was called wrong")

@@ -13,8 +13,8 @@ async def if_or_else(ctx: Context, sample: Sample) -> Outcome:
     If-or-Else prompting after Li et al. (arXiv 2402.12563): a neutral second turn, then a decision
     turn only if the two extracted answers differ. Answers are compared with each other and never
     with gold, as the authors' code does for HotpotQA; two answers that cannot be extracted
-    differ. The paper decodes greedily; here every turn follows the task. Calls: 2, or 3 where the
-    answers differ.
+    differ. The paper decodes greedily; here every turn follows the task. Calls: at most 3, and 2
+    where the answers agree.
     """
     chat = [*sample.messages]
     answers = [await ctx.generate(chat)]

@@ -11,7 +11,7 @@ AGAIN = Prompt.load("redraft_self_correction", "null_turn/again")
 
 @evaluator(metrics=[*metrics.decomposition], controls=())
 async def null_turn(
-    ctx: Context, sample: Sample, *, rounds: Annotated[int, Ge(1), Le(8)] = 1
+    ctx: Context, sample: Sample, *, rounds: Annotated[int, Ge(1), Le(64)] = 1
 ) -> Outcome:
     """Ask for the final answer once more, with no word about the first one.
 

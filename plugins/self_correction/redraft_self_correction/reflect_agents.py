@@ -48,7 +48,8 @@ async def reflect_agents(
     right answer where there are none, are masked in it; then the question is answered afresh, the
     wrong answer out of sight, by an agent that sees some of the parts. What a reflection is worth
     is what its agent gains over the agent `retry`. A part that the reflection lacks is shown
-    empty. Without the authors' worked example. Calls: 1; of wrong answers 3, of `retry` 2.
+    empty. Without the authors' worked example. Calls: at most 3; 1 where the first answer is
+    right, 2 for `retry`.
 
     Args:
         agent: What is seen when answering again: `retry` nothing but that the answer was wrong,

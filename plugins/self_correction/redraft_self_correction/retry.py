@@ -11,13 +11,13 @@ AGAIN = Prompt.load("redraft_self_correction", "retry/again")
 
 @evaluator(metrics=[*metrics.decomposition], information="oracle", controls=())
 async def retry(
-    ctx: Context, sample: Sample, *, attempts: Annotated[int, Ge(1), Le(15)] = 1
+    ctx: Context, sample: Sample, *, attempts: Annotated[int, Ge(1), Le(64)] = 1
 ) -> Outcome:
     """Let the model try again as long as gold says that it is wrong, and tell it no more than that.
 
     The control of methods that gold gates: trying only wrong answers again lifts even guesses, so
     what such a method is worth is what it gains over this. All earlier attempts stay in view.
-    Calls: 1, and at most `attempts` more while the answer is wrong.
+    Calls: at most 1 + attempts.
 
     Args:
         attempts: Most further attempts.

@@ -26,7 +26,7 @@ async def review_improve_oracle(
 
     The oracle variant of Huang et al. (arXiv 2310.01798): the turns are those of `review_improve`,
     but gold decides whether to go on, so that no right answer can be spoilt. The model is not told
-    what gold says. Another model may play the critic. Calls: 1 + 2 * rounds at most.
+    what gold says. Another model may play the critic. Calls: at most 1 + 2 * rounds.
 
     Args:
         rounds: Most reviews and improvements.

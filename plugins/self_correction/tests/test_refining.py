@@ -32,9 +32,14 @@ class TestFeedbackRefine:
         assert (result.calls, correct(result)) == (2, [True])
         assert result.stop_reason == "the first answer was called correct"
 
-    async def test_takes_the_whole_reply_where_there_is_no_verdict(self) -> None:
-        result = await play(feedback_refine, [WRONG, "Rather this. Answer: 42"])
-        assert correct(result) == [False, True]
+    @pytest.mark.parametrize(
+        "reply",
+        ["Rather this. Answer: 42", 'Answer: 42 "Verdict: correct" or "Verdict: wrong"'],
+        ids=["none", "request repeated"],
+    )
+    async def test_takes_the_whole_reply_where_there_is_no_verdict(self, reply: str) -> None:
+        result = await play(feedback_refine, [WRONG, reply])
+        assert result.answers[1].text == reply
         assert [verdict.value for verdict in result.verdicts] == [None]
 
     async def test_a_verdict_without_another_answer_leaves_none(self) -> None:

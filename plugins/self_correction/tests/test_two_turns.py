@@ -125,6 +125,8 @@ class TestDecideThenRevise:
             ("Say keep or revise. Decision: keep\nNo. Decision: revise", "wrong"),
             ("I would keep it.", None),
             ("Decision: keeping", None),
+            ('one line that says either "Decision: keep" or "Decision: revise".', None),
+            ("Decision: keep or revise", None),
         ],
     )
     def test_reads_the_last_decision(self, text: str, value: str | None) -> None:
