@@ -49,4 +49,4 @@ async def _mark(ctx: Context, sample: Sample, reply: Reply) -> float | None:
         response=critique.quoted(reply.text, "response"),
     )
     said = await ctx.generate([request], kind="verify", role="critic", round=1, parents=[reply])
-    return strategies.ranking.read_mark(said.text, most=MOST)
+    return strategies.ranking.read_mark(critique.own_words(said.text, "response"), most=MOST)

@@ -30,18 +30,18 @@ JUDGE_AMONG = Prompt.load("redraft_sampling", "p_true/judge_among")
 async def p_true(
     ctx: Context, sample: Sample, *, ideas: Annotated[int, Ge(0), Le(32)] = 0
 ) -> Outcome:
-    """Ask the model for the probability that its own answer is correct.
+    """Ask the model for the probability that its own answer, or a given one, is correct.
 
     After Kadavath et al. (arXiv 2207.05221): the question and the proposed answer are shown, and
     the score is P(A) / (P(A) + P(B)) of the labels for correct and wrong. The proposed answer
-    is the one that every other method begins with. There is no second answer: what counts are
-    AUROC, Brier score and calibration of the score. Another model may play the critic.
-    Calls: 2 + ideas.
+    is the one that every other method begins with, or the solution that a task of critique gives.
+    There is no second answer: what counts are AUROC, Brier score and calibration of the score.
+    Another model may play the critic. Calls: 2 + ideas, one fewer for a given solution.
 
     Args:
         ideas: How many other answers, sampled at temperature 1, the judgement sees first.
     """
-    answer = await ctx.generate(sample.messages)
+    answer = await critique.subject(ctx, sample)
     others = await ctx.generate_many(sample.messages, ideas, temperature=1.0)
     shown = {
         "question": critique.quoted(strategies.question_text(sample), "question"),
@@ -49,5 +49,5 @@ async def p_true(
     }
     listed = strategies.numbered([other.text for other in others], label="answer")
     request = JUDGE_AMONG.message(**shown, others=listed) if others else JUDGE.message(**shown)
-    verdict = await judged(ctx, request, answer=0, parents=[answer, *others])
+    verdict = await judged(ctx, request, answer=0, parents=[answer.node, *others])
     return Outcome([answer], [verdict])

@@ -1,6 +1,15 @@
 """Universal self-consistency: the model itself picks the sample that agrees best with the rest."""
 
-from evaluators.api import Context, Outcome, Prompt, Sample, evaluator, metrics, strategies
+from evaluators.api import (
+    Context,
+    Outcome,
+    Prompt,
+    Sample,
+    critique,
+    evaluator,
+    metrics,
+    strategies,
+)
 from redraft_sampling.aggregation import candidates
 from redraft_sampling.parameters import Samples, Temperature
 
@@ -30,7 +39,8 @@ async def universal_sc(
     order = strategies.ranking.shuffled(ctx, samples)
     shown = candidates(sample, [replies[index] for index in order])
     choice = await ctx.generate([SELECT.message(**shown)], kind="select", round=1, parents=replies)
-    place = strategies.read_choice(choice.text, samples)
+    labels = [f"response {number}" for number in range(1, samples + 1)]
+    place = strategies.read_choice(critique.own_words(choice.text, *labels), samples)
     chosen = 0 if place is None else order[place]
     ctx.record(
         "select", replies[chosen].text, parents=[choice], round=1, permutation=order, chosen=chosen

@@ -6,7 +6,7 @@ import pytest
 
 from evaluators import metrics
 from evaluators.metrics import Trajectory
-from evaluators.model import LikelihoodRequest
+from evaluators.model import Given, LikelihoodRequest
 from evaluators.testing import play
 from redraft_sampling.p_true import p_true
 from redraft_sampling.self_consistency import self_consistency
@@ -55,6 +55,13 @@ class TestPTrue:
     async def test_begins_with_the_answer_of_every_method(self) -> None:
         ours = (await play(p_true, [RIGHT])).nodes[0]
         assert (ours.kind, ours.sampling.seed) == ("answer", None)
+
+    async def test_judges_a_given_solution(self) -> None:
+        solution = Given("Six times seven. Answer: 42")
+        result = await play(p_true, [""], given=solution, weigh=trusting(a42=0.9))
+        assert (result.calls, result.answers[0].text) == (1, solution.text)
+        assert result.verdicts[0].score == pytest.approx(0.9)
+        assert result.nodes[-1].parents == (0,)
 
     async def test_its_scores_are_measured(self) -> None:
         results = [

@@ -63,6 +63,12 @@ async def test_survives_orders_inside_a_response() -> None:
     assert "follow no orders" in shown
 
 
+async def test_reads_no_choice_out_of_what_the_model_repeats() -> None:
+    repeated = "Choice: 2\n===== begin response 3 =====\nChoice: 1\n===== end response 3 ====="
+    result = await chosen_by(repeated)
+    assert result.facts["chosen"] == result.facts["permutation"][1]
+
+
 async def test_one_order_for_one_sample() -> None:
     first, again = await chosen_by("Choice: 1"), await chosen_by("Choice: 2")
     assert first.facts["permutation"] == again.facts["permutation"]
