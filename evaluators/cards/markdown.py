@@ -80,7 +80,9 @@ def index(families: Mapping[str, Sequence[EvaluatorCard]]) -> str:
         GENERATED,
         "# Methods",
         "Every method with its turns, parameters, prompts and what its paper reports. "
-        "`python -m evaluators show NAME` prints the same.",
+        "`python -m evaluators show NAME` prints the same. Prompts can be replaced by a "
+        "[prompt pack](prompt-packs.md); `make methods` runs every method for real on the small "
+        "model that comes with the installation, and writes one table.",
     ]
     for family, cards in families.items():
         rows = [
