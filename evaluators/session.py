@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.controls import (
+    GREEDY,
     ControlComparison,
     HeldAgainst,
     PlannedControl,
@@ -18,7 +19,7 @@ from evaluators.controls import (
     macro_differences,
     plan_controls,
 )
-from evaluators.engine import Limits, SharedModel, evaluate
+from evaluators.engine import Limits, Repeated, SharedModel, evaluate, repeat
 from evaluators.errors import BadModel, BadTask, first_error
 from evaluators.evaluator import Evaluator
 from evaluators.metrics import Estimate, Trajectory
@@ -75,6 +76,8 @@ class Plan:
     """Independent trajectories per sample."""
     controls: bool = True
     """Run what every method is to be held against at equal compute."""
+    repeat: int = 0
+    """Questions per task that are put greedily a second time, past everything shared."""
     pack: PromptPack | None = None
     """Prompts that stand in for the methods' own."""
 
@@ -116,6 +119,8 @@ class Report:
     """What the result of each (method, task) is held against."""
     control_methods: tuple[Method, ...] = ()
     """Controls that were run beside the methods asked for."""
+    repeated: Mapping[str, Repeated] = field(default_factory=dict)
+    """What became of equal greedy calls made twice, by task."""
 
     def compared(self, method: str, task: str) -> list[ControlComparison]:
         """Hold a method's result on a task against its controls."""
@@ -195,6 +200,10 @@ async def run_plan(
         runs = _Runs(plan, tasks, samples, _shared(plan, running, through), watcher=watcher)
         runs.be_patient_with([m.info.batch_size for m in running.values() if not m.info.stable])
         await runs.finish()
+        repeated = {}
+        if plan.repeat:
+            watcher.stage(f"Putting {plan.repeat} questions again")
+            repeated = await runs.repeat(_shared(plan, running, through))
         watcher.stage("Evaluated; stopping the runtime")
         infos = {name: task.info for name, task in tasks.items()}
         actor = running.pop("actor")
@@ -207,6 +216,7 @@ async def run_plan(
             roles,
             runs.controls,
             tuple(runs.control_methods.values()),
+            repeated,
         )
 
 
@@ -310,6 +320,27 @@ class _Runs:
                     group.create_task(self._method(part, group))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
+
+    async def repeat(self, fresh: Mapping[ModelRole, Model]) -> dict[str, Repeated]:
+        """Put some questions greedily to models that share nothing with what was done.
+
+        Raises:
+            RuntimeUnavailable: The runtime died on the way.
+        """
+        evaluator = load_evaluator(GREEDY)
+        return {
+            name: await repeat(
+                evaluator,
+                {"temperature": 0.0} if task.info.sampling.temperature else {},
+                task=task,
+                samples=self._samples[name][: self._plan.repeat],
+                models=self._shared,
+                fresh=fresh,
+                limits=self._limits,
+            )
+            for name, task in self._tasks.items()
+            if task.info.mode != "likelihood"
+        }
 
     def in_order(self) -> dict[Key, tuple[SampleResult, ...]]:
         """Return all results in their tasks' order."""

@@ -14,6 +14,7 @@ from evaluators.model import Failure, SampleResult
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evaluators.engine import Repeated
     from evaluators.session import Method, Plan, Report
 
 
@@ -31,6 +32,7 @@ def print_json(plan: Plan, report: Report) -> None:
     model = {"label": report.model.label, "fingerprint": report.fingerprint}
     roles = {role: info.label for role, info in report.roles.items()}
     told = {
+        "repeated": {task: found.to_json() for task, found in report.repeated.items()},
         "model": model,
         "roles": roles,
         "results": rows,
@@ -71,10 +73,24 @@ def print_tables(plan: Plan, report: Report) -> None:
     for method in plan.methods:
         if len(report.tasks) > 1 and (macro := report.macro(method.name)):
             print_macro(console, method.name, macro, tasks=len(report.tasks))
+    for task, again in report.repeated.items():
+        console.print(_noise(task, again), highlight=False)
     if report.control_methods:
         generated, computed = tokens_of_controls(report)
         line = f"Controls took {generated:,} generated tokens; {computed:,} had to be computed."
         console.print(f"\n{line}", highlight=False)
+
+
+def _noise(task: str, again: Repeated) -> str:
+    """Say how often an equal greedy call gave another answer."""
+    changed, flipped = again.changed, again.flipped
+    if flipped.value is None:
+        return f"{task}, put again: {flipped.reason}."
+    return (
+        f"{task}, put again greedily: {changed.numerator:g} of {changed.n} answers read otherwise,"
+        f" {flipped.numerator:g} are judged otherwise"
+        f" ({flipped.value:.3f}, 95 % {flipped.low:.3f} … {flipped.high:.3f}, {flipped.method})."
+    )
 
 
 def print_controls(console: Console, title: str, compared: Sequence[ControlComparison]) -> None:

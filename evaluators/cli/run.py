@@ -85,6 +85,13 @@ LM_EVAL = "lm-eval"
     help="Hold every method against controls at equal compute.",
 )
 @click.option(
+    "--repeat",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Questions per task to put greedily once more at the end: how noisy the runtime is.",
+)
+@click.option(
     "--prompts",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A prompt pack, whose texts stand in for the methods' own.",
@@ -134,6 +141,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         roles=roles,
         replicates=options["replicates"],
         controls=options["controls"],
+        repeat=options["repeat"],
         pack=_pack(options["prompts"], methods),
     )
     for other in roles.values():

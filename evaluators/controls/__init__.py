@@ -3,6 +3,7 @@
 from evaluators.controls.bounds import calls_at_most
 from evaluators.controls.pairing import ControlComparison, compare_control, macro_differences
 from evaluators.controls.planning import (
+    GREEDY,
     MOST_SAMPLES,
     TITLES,
     HeldAgainst,
@@ -11,6 +12,7 @@ from evaluators.controls.planning import (
 )
 
 __all__ = [
+    "GREEDY",
     "MOST_SAMPLES",
     "TITLES",
     "ControlComparison",

@@ -70,6 +70,15 @@ class TestRun:
         assert "review_improve on echo_flips, held against" in said.out
         assert "had to be computed." in said.out
 
+    def test_puts_questions_again_when_told(self, command: Command, capsys: Any) -> None:
+        options = ["--task", "echo_flips", "--limit", "6", "--repeat", "4", "--no-controls"]
+        assert command("run", "reask", *ECHO, *options, "--json") == 0
+        found = json.loads(capsys.readouterr().out)["repeated"]["echo_flips"]
+        assert (found["flipped"]["value"], found["flipped"]["n"]) == (0, 4)
+        assert command("run", "reask", *ECHO, *options) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert "put again greedily: 0 of 4 answers read otherwise, 0 are judged otherwise" in told
+
     def test_says_why_one_is_missing(self, command: Command, capsys: Any) -> None:
         lacking = ["--model-args", "capabilities=chat"]
         options = ["--task", "echo_flips", "--limit", "3"]
