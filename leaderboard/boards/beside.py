@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from evaluators.controls.planning import SIZE
 from evaluators.metrics import Estimate, null
 from leaderboard.boards.figures import DASH, FEW, figure, number, short_reason
 from leaderboard.boards.models import Against, Entry
+from leaderboard.boards.params import changed_params
 from leaderboard.core.rendering import Figure
 from leaderboard.runs.models import Run, RunControl, State
 from leaderboard.runs.presentation import DELETED
@@ -51,12 +53,14 @@ class Beside:
 
     @property
     def label(self) -> str:
-        """What the control is, such as `self_consistency samples=5`."""
+        """What the control is, such as `self_consistency@5`: its size and what is not usual."""
         control = self.held.control
         if control is None:
             return ""
-        size = ", ".join(f"{key}={value}" for key, value in sorted(control.params.items()))
-        return f"{control.evaluator.name} {size}".strip()
+        name, size = control.evaluator.name, SIZE.get(control.evaluator.name, "")
+        at = f"@{control.params[size]}" if size in control.params else ""
+        others = changed_params(control, control.evaluator, but=(size,))
+        return f"{name}{at} {others}".strip()
 
 
 def beside_of(entries: Iterable[Entry]) -> dict[int, dict[str, Beside]]:

@@ -9,7 +9,8 @@ from evaluators.metrics import Estimate, get, null
 from leaderboard.boards.beside import Beside, difference_figure, gain_figure
 from leaderboard.boards.figures import figure
 from leaderboard.boards.models import Entry
-from leaderboard.boards.rows import changed_params, estimate_of
+from leaderboard.boards.params import changed_params
+from leaderboard.boards.rows import estimate_of
 from leaderboard.catalog.models import Suite
 from leaderboard.core.rendering import Figure
 from leaderboard.runs.models import CONTROL_TITLES
@@ -73,7 +74,7 @@ class SuiteTable:
     @property
     def held(self) -> list[MethodRow]:
         """The methods that are held against something."""
-        return [row for row in self.rows if not row.entry.run.control_only]
+        return [row for row in self.rows if any(gain.label for gain in row.gains)]
 
     @property
     def judging(self) -> list[MethodRow]:

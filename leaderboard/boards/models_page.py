@@ -15,7 +15,8 @@ from leaderboard.boards.beside import beside_of
 from leaderboard.boards.figures import figure
 from leaderboard.boards.methods_table import SuiteTable, suite_tables
 from leaderboard.boards.models import Entry, TaskEntry
-from leaderboard.boards.rows import changed_params, reproduce_command
+from leaderboard.boards.params import changed_params
+from leaderboard.boards.rows import reproduce_command
 from leaderboard.catalog.models import LanguageModel
 from leaderboard.core.rendering import Figure
 from leaderboard.runs.access import visible_runs
@@ -63,6 +64,16 @@ class ModelPage:
     suites: list[SuiteTable]
     """Its methods beside each other, suite by suite."""
     columns: tuple[str, ...] = SHOWN
+
+    @property
+    def own(self) -> list[Method]:
+        """What was submitted, task by task."""
+        return [method for method in self.methods if not method.entry.run.control_only]
+
+    @property
+    def controls(self) -> list[Method]:
+        """What was made to hold others against alone."""
+        return [method for method in self.methods if method.entry.run.control_only]
 
 
 def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:

@@ -33,6 +33,8 @@ PAGE = 50
 FEW_MODELS = 10
 """Boards of more models do not list what was not run."""
 MOST_PAIRS = 500
+NAMED = 12
+"""Methods that were not run and are named one by one."""
 UNFINISHED = 50
 """Rows of work not done that a board shows; the status page has the rest."""
 INFORMATION = {"intrinsic": "intrinsic", "external_feedback": "external feedback"}
@@ -135,6 +137,8 @@ class BoardPage:
     """Controls of each entry, by kind."""
     unfinished: list[Run]
     unfinished_total: int
+    unfinished_controls: int
+    """Mere controls among them, which are not listed one by one unless asked for."""
     not_run: list[NotRun]
     finishing: int
     """Runs that are complete and whose rows are being made."""
@@ -157,7 +161,7 @@ def board_page(view: BoardView) -> BoardPage:
     related = ("model", "evaluator", "run__critic_model", "run__judge_model", "run__evaluator")
     found = Entry.objects.select_related(*related).in_bulk(wanted)
     entries = [found[key] for key in wanted if key in found]
-    waiting = unfinished_runs(view)
+    waiting, counts = _waiting(view)
     last, few = view.page >= pages, FEW_MODELS * max(1, len(view.evaluators))
     return BoardPage(
         entries=entries,
@@ -165,7 +169,8 @@ def board_page(view: BoardView) -> BoardPage:
         cells=_cells(wanted),
         beside=beside_of(entries),
         unfinished=list(waiting[:UNFINISHED]) if last else [],
-        unfinished_total=waiting.count() if last else 0,
+        unfinished_total=counts["listed"] if last else 0,
+        unfinished_controls=counts["mere"] if last else 0,
         not_run=not_run(view) if last and len(order) <= few else [],
         finishing=_finishing(view),
         shown=len(order),
@@ -275,6 +280,18 @@ def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     )
 
 
+def _waiting(view: BoardView) -> tuple[QuerySet[Run], Mapping[str, int]]:
+    """Return the unfinished runs that are listed, and how many there are of which kind."""
+    everything = unfinished_runs(view)
+    mere = Q(control_only=True)
+    if view.rows == "controls":
+        return everything, {"listed": everything.count(), "mere": 0}
+    counts = everything.order_by().aggregate(
+        listed=Count("id", filter=~mere), mere=Count("id", filter=mere)
+    )
+    return everything.exclude(mere), counts
+
+
 def _finishing(view: BoardView) -> int:
     """Count the runs of a board that have just completed and have no row yet."""
     complete = Run.objects.filter(suite=view.suite, state=State.COMPLETED, published=True)
@@ -288,6 +305,16 @@ class NotRun:
     label: str
     public_id: str
     evaluators: list[str]
+
+    @property
+    def named(self) -> list[str]:
+        """Those that are named one by one."""
+        return self.evaluators[:NAMED]
+
+    @property
+    def more(self) -> int:
+        """How many there are besides."""
+        return len(self.evaluators) - len(self.named)
 
 
 def not_run(view: BoardView) -> list[NotRun]:

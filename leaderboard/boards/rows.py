@@ -12,6 +12,7 @@ from leaderboard.boards.beside import Beside, gain_figure
 from leaderboard.boards.columns import BESIDE, FIGURES, Column
 from leaderboard.boards.figures import DASH, MINUS, figure, number
 from leaderboard.boards.models import Entry
+from leaderboard.boards.params import changed_params
 from leaderboard.boards.queries import BoardPage
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel
 from leaderboard.core.exports import Scalar
@@ -56,20 +57,6 @@ def _figure(page: BoardPage, entry: Entry, column: Column) -> Figure:
     if column.control:
         return gain_figure(entry, column.control, page.beside.get(entry.pk, {}))
     return board_figure(entry, column, page.cells.get(entry.pk))
-
-
-def changed_params(run: Run, evaluator: EvaluatorVersion) -> str:
-    """Say which parameters differ from the evaluator's defaults."""
-    properties: Mapping[str, Mapping[str, object]] = evaluator.schema.get("properties", {})
-    changed = {
-        key: value
-        for key, value in run.params.items()
-        if value != properties.get(key, {}).get("default", _MISSING)
-    }
-    return ", ".join(f"{key}={value}" for key, value in changed.items())
-
-
-_MISSING = object()
 
 
 def estimate_of(entry: Entry, metric: str) -> Estimate:

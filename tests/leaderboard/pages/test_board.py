@@ -329,7 +329,7 @@ class TestControls:
         cell = self.cell(client, "alpha")
         assert '<span class="value">+25.0</span>' in cell
         assert "<span>against 66.7</span>, <span>n 120</span>, <span>macro</span>" in cell
-        assert "self_consistency samples=2" in cell  # in the tooltip
+        assert "self_consistency@2" in cell  # in the tooltip
         assert 'class="bounds"' in cell
 
     def test_grey_where_there_may_be_no_gain(self, client, held):

@@ -46,7 +46,7 @@ class TestCards:
         assert "Self-Refine: Iterative Refinement with Self-Feedback" in html
         assert 'href="https://arxiv.org/abs/2303.17651"' in html
         assert "1 + 2 * max_attempts at most" in html
-        assert "one greedy answer; vote, same calls" in html
+        assert "one greedy answer; vote at the same calls" in html
         assert "feedback and refinement are two calls" in html
 
     def test_draw_the_turns(self, client, recorded):
