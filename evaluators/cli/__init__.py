@@ -20,6 +20,7 @@ FAILED = 1
 COMMANDS = {
     "check": "evaluators.cli.check:check",
     "compare": "evaluators.cli.compare:compare",
+    "critique-set": "evaluators.cli.critique_set:critique_set",
     "decompose": "evaluators.cli.decompose:decompose",
     "export": "evaluators.cli.export:export",
     "grade": "evaluators.cli.grade:grade",

@@ -1,0 +1,64 @@
+"""Sets that `critique-set` built from results: the documents of a task, each with a solution."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluators.errors import BadFile
+from evaluators.tasks.datasets import dataset
+from evaluators.tasks.lm_eval import HarnessTask
+
+FIELDS = {
+    "text": "given_text",
+    "label": "given_correct",
+    "author": "given_author",
+    "answer": "given_answer",
+}
+"""What a document's solution is called in it, for `metadata: given:`."""
+
+CLUSTER = "given_question"
+"""The field with the question's place in its own task: its solutions are not independent."""
+
+
+def documents(
+    *, original: str, rows: str, written: bool, config_source: str, **_metadata: object
+) -> dict[str, Any]:
+    """Build the split `test`: every solution with the document of the question it answers.
+
+    Args:
+        original: The file of the task that was solved.
+        rows: The file of solutions, beside the task's own.
+        written: The question reads as the document says, so that a changed one is noticed.
+        config_source: The task's own file.
+
+    Raises:
+        BadFile: The task that was solved has changed since.
+    """
+    path = Path(config_source).parent / rows
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    task = HarnessTask(Path(original))
+    return {"test": dataset([_document(task, row, path, written=written) for row in told])}
+
+
+def _document(
+    task: HarnessTask, row: Mapping[str, Any], path: Path, *, written: bool
+) -> dict[str, Any]:
+    number = int(row["sample"])
+    if number >= len(task.docs):
+        reason = f"question {number} is not there any more: {task.name} has {len(task.docs)}"
+        raise BadFile(path=str(path), line=None, reason=reason)
+    doc = task.docs[number]
+    if written and task.question(doc) != row["question"]:
+        reason = f"question {number} of {task.name} is another one by now"
+        raise BadFile(path=str(path), line=None, reason=reason)
+    given = {
+        "given_text": row["text"],
+        "given_correct": row["correct"],
+        "given_author": row["generator"],
+        "given_answer": row["answer"],
+        CLUSTER: row["sample"],
+    }
+    return {**doc, **given}
