@@ -45,6 +45,8 @@ class PromptPack:
     version: str
     prompts: Replacements
     """By the package and the name of the prompts that they stand in for."""
+    originals: Replacements
+    """The installed prompts that they stand in for."""
     digest: str
     """sha256 over names and texts of all prompts of the pack."""
     source: str = ""
@@ -93,6 +95,7 @@ def read_pack(folder: Path, known: Mapping[Key, Prompt]) -> PromptPack:
         about.name,
         about.version,
         prompts,
+        {key: known[key] for key in prompts},
         hashlib.sha256(told.encode()).hexdigest(),
         about.source,
         about.description,

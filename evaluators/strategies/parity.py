@@ -40,12 +40,16 @@ def require_parity(pack: PromptPack, samples: Iterable[Sample]) -> None:
 
     A second answer that is better only because its prompt said more than the first one's did is no
     correction (the prompt confound of arXiv 2310.01798). A form counts as asked for where it
-    stands anywhere in the first prompt, its system prompt and few-shot examples included.
+    stands anywhere in the first prompt, its system prompt and few-shot examples included. What the
+    installed prompt speaks of as well is the form of a verdict, not of an answer.
 
     Raises:
         BadTask: A prompt demands more than a sample's first prompt; the reason names both.
     """
-    wanted = {prompt: demands(prompt.text) for prompt in pack.prompts.values()}
+    wanted = {
+        prompt: demands(prompt.text) - demands(pack.originals[key].text)
+        for key, prompt in pack.prompts.items()
+    }
     if not pack.info_parity or not any(wanted.values()):
         return
     for sample in samples:

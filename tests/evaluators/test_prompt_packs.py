@@ -45,7 +45,7 @@ def pack_at(folder: Path, about: str = ABOUT, **files: str) -> Path:
 def pack_of(text: str, *, info_parity: bool = True) -> PromptPack:
     prompt = Prompt("method/again", text, "family")
     prompts = {("family", "method/again"): prompt}
-    return PromptPack("paper", "1", prompts, "digest", info_parity=info_parity)
+    return PromptPack("paper", "1", prompts, KNOWN, "digest", info_parity=info_parity)
 
 
 def sample(*texts: str) -> Sample:
@@ -229,6 +229,11 @@ class TestParity:
         pack = pack_of("Again as JSON.", info_parity=False)
         require_parity(pack, [sample("6 * 7?")])
         assert pack.to_json()["info_parity"] is False
+
+    def test_allows_the_form_of_a_verdict_that_the_installed_prompt_has(self) -> None:
+        judge = {("family", "judge"): Prompt("judge", "Reply with one letter, A or B.", "family")}
+        mine = {("family", "judge"): Prompt("judge", "One letter only: A or B.", "family")}
+        require_parity(PromptPack("paper", "1", mine, judge, "digest"), [sample("6 * 7?")])
 
     def test_every_form_can_be_told_from_every_other(self) -> None:
         assert len(set(MARKERS.values())) == len(MARKERS)
