@@ -167,7 +167,8 @@ class Context:
         self._allowance.reserve()
         chat = _without_spent_prefixes(messages)
         wanted = self._sampling(kind, temperature, top_p, max_tokens=max_tokens, stop=stop)
-        sampling = self._seeded(chat, replace(wanted, logprobs=logprobs), role)
+        speaker = [role, agent] if agent and _turns(chat, self.sample) else [role]
+        sampling = self._seeded(chat, replace(wanted, logprobs=logprobs), speaker)
         self._record_given(chat)
         slot = self._take_slot()
         model = self._model(role)
@@ -384,16 +385,17 @@ class Context:
             stop=default.stop if stop is None else tuple(stop),
         )
 
-    def _seeded(self, chat: Sequence[Message], sampling: Sampling, role: ModelRole) -> Sampling:
+    def _seeded(self, chat: Sequence[Message], sampling: Sampling, by: Sequence[str]) -> Sampling:
         """Give a sampled call the seed that only its place decides, never the order of calls.
 
         Occurrence counts equal calls within the trajectory: the third equal call of any method
-        has the same seed, so methods share their sampled first answers.
+        has the same seed, so methods share their sampled first answers. Agents' later turns count
+        apart: which of them comes first is the runtime's doing.
         """
         if sampling.temperature == 0:
             return sampling
         wire = [message.wire() for message in chat]
-        call = json.dumps([role, wire, sampling.temperature, sampling.top_p], sort_keys=True)
+        call = json.dumps([*by, wire, sampling.temperature, sampling.top_p], sort_keys=True)
         occurrence = self._equal_calls[call]
         self._equal_calls[call] += 1
         place = json.dumps(

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from evaluators.answers import same_answer
 from evaluators.context import Context, gradable, require_outcome
+from evaluators.engine.lanes import in_lanes
 from evaluators.errors import (
     BudgetExceeded,
     EvaluatorError,
@@ -83,7 +84,7 @@ async def work_on(
         return _failed(context, started, _timed_out(evaluator.name, deadline, seconds))
     except SampleError as error:
         return _failed(context, started, error)
-    return SampleResult(
+    result = SampleResult(
         sample=context.sample,
         replicate=context.replicate,
         status="ok",
@@ -95,6 +96,7 @@ async def work_on(
         oracle=context.used_oracle,
         seconds=time.monotonic() - started,
     )
+    return in_lanes(result)
 
 
 async def _grade(
