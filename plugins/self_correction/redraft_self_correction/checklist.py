@@ -10,9 +10,12 @@ from evaluators.api import Context, Prompt, Reply, Sample, Verdict, critique, st
 WRITE = Prompt.load("redraft_self_correction", "checklist/write")
 CHECK = Prompt.load("redraft_self_correction", "checklist/check")
 
-_ITEM = re.compile(r"^[\s\-*\u2022#\[\]().\d]*(?P<text>[^\n]*\?)", re.MULTILINE)
-_RESULT = re.compile(r"\bresult\W{0,6}(yes|no)\b", re.IGNORECASE)
-_FIRST = re.compile(r"^\W{0,4}(yes|no)\b", re.IGNORECASE)
+_ITEM = re.compile(
+    r"^[\s\-*\u2022#\[\]().\d]*(?P<text>[^\n]*\?)[\W_]*(?:yes\W+(?:or\W+)?no\W*)?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RESULT = re.compile(r"\bresult\W{0,6}(yes|no)\b(?!\W{1,6}or\b)", re.IGNORECASE)
+_FIRST = re.compile(r"^\W{0,4}(?:the (?:answer|result) is )?(yes|no)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

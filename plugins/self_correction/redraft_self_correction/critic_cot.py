@@ -21,21 +21,29 @@ CRITIQUE = Prompt.load("redraft_self_correction", "critic_cot/critique")
 REFINE = Prompt.load("redraft_self_correction", "critic_cot/refine")
 
 _LABEL = re.compile(
-    r"\bstep\s*(\d{1,4})\W{0,6}(?:is\s+)?(correct|right|wrong|incorrect|not correct)\b", re.I
+    r"\bstep\s*(\d{1,4})\W{0,6}(?:is\s+)?(correct|right|wrong|incorrect|not correct)\b"
+    r"(?!\W{1,6}or\b)",
+    re.IGNORECASE,
 )
 
 
-def read_labels(text: str, count: int) -> strategies.Reading | None:
+def read_labels(text: str, count: int) -> strategies.Reading:
     """Read `Step N: correct` and `Step N: wrong`, N from 1; the last label of a step counts.
 
-    The first step called wrong is the mistake. Approval takes a label for every step.
+    The first step called wrong is the mistake. Approval takes a label for every step. Where no
+    step is labelled, a verdict on the whole solution counts.
     """
     labels = {int(number): said.lower() for number, said in _LABEL.findall(text)}
     known = {n: said in {"correct", "right"} for n, said in labels.items() if 1 <= n <= count}
+    if not known:
+        whole = strategies.read_verdict(text)
+        return strategies.Reading(whole, step=-1 if whole == "correct" else None)
     wrong = [n for n, right in known.items() if not right]
     if wrong:
         return strategies.Reading("wrong", step=critique.index_of(min(wrong)))
-    return strategies.Reading("correct", step=-1) if len(known) == count else None
+    if len(known) < count:
+        return strategies.Reading(None)
+    return strategies.Reading("correct", step=-1)
 
 
 @evaluator(
@@ -56,8 +64,9 @@ async def critic_cot(
     written anew from its first wrong step on, until every step is approved. To filter: several
     samples are criticised once each, and those with a wrong step have no vote; where none is left
     all vote. Then the answers are the first sample, the vote of all, and the vote of those left.
-    A critique that leaves steps unlabelled and calls none wrong is unreadable: it neither
-    approves nor filters. Calls: at most 1 + 2 * rounds to refine; 2 * samples to filter.
+    A critique that labels some steps and calls none wrong is unreadable: it neither approves nor
+    filters; one that labels none may pass a verdict on the whole.
+    Calls: at most 1 + 2 * rounds to refine; 2 * samples to filter.
 
     Args:
         use: What the critiques are used for.

@@ -27,8 +27,12 @@ _CHECK = re.compile(
     r"|(?:let me|let's|let us|i will|i'll)\s+(?:re|double|now)?[- ]?(?:check|verify)\b)",
     re.IGNORECASE | re.MULTILINE,
 )
-_VERDICT = re.compile(r"^.*\bverdict\W{0,6}(?:correct|right|wrong|incorrect|not\s+correct)\b.*$",
-                      re.IGNORECASE | re.MULTILINE)  # fmt: skip
+_JUDGED = r"(?:correct|right|wrong|incorrect|not\s+correct)"
+_VERDICT = re.compile(
+    rf"^(?:.*\bverdict\W{{0,6}}{_JUDGED}\b.*"
+    rf"|\W*(?:the|this|my) (?:answer|solution) is {_JUDGED}\W*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def segments(response: str) -> Iterator[Segment]:
     """Split a response into solutions, each with its verdict, up to the first approval."""
     start = 0
     for stated in _VERDICT.finditer(response):
-        value = critique.parse_verdict(stated[0])
+        value = strategies.read_verdict(stated[0])
         if value is None:
             continue  # the instruction repeated
         yield Segment(_solution(response[start : stated.start()]), checked=True, value=value)

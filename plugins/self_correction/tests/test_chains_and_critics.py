@@ -133,9 +133,27 @@ class TestLabels:
         found = read_labels(text, 2)
         assert (found.value, found.step) == (value, step)
 
-    @pytest.mark.parametrize("text", ["", "Step 1: correct", "Step 3: wrong", "All correct."])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "Step 1: correct", "Step 3: wrong", "All correct.", "Step 1: correct or wrong"],
+    )
     def test_of_too_few_steps_are_unreadable(self, text: str) -> None:
-        assert read_labels(text, 2) is None
+        found = read_labels(text, 2)
+        assert (found.value, found.step) == (None, None)
+
+    @pytest.mark.parametrize(
+        ("text", "value", "step"),
+        [
+            ("It holds. The solution is correct.", "correct", -1),
+            ("Verdict: wrong", "wrong", None),
+            ("Step 1: correct\nThe solution is correct.", None, None),
+        ],
+    )
+    def test_without_any_the_verdict_on_the_whole_counts(
+        self, text: str, value: str | None, step: int | None
+    ) -> None:
+        found = read_labels(text, 2)
+        assert (found.value, found.step) == (value, step)
 
 
 class TestCriticCot:

@@ -142,7 +142,10 @@ class TestAskRefineTrust:
 
 class TestChecklist:
     def test_items_are_lines_that_ask(self) -> None:
-        written = "Checklist:\n1. Is it a number?\n- [ ] Is it even?\nIs it even?\n* Fine.\n?"
+        written = (
+            "Checklist:\n1. Is it a number?\n- [ ] Is it even? (YES/NO)\nIs it even?\n* Fine.\n?"
+            '\nThe answer to "What is 1 + 1?" is 2.'
+        )
         assert checklist.read_items(written, 8) == ["Is it a number?", "Is it even?"]
         assert checklist.read_items(written, 1) == ["Is it a number?"]
 
@@ -152,6 +155,8 @@ class TestChecklist:
             ("It is. Result: YES", True),
             ("Result: YES? No. **Result:** no", False),
             ("No, it is odd.", False),
+            ("The answer is yes.", True),
+            ("Result: YES or NO", None),
             ("I say yes.", None),
             ("", None),
         ],

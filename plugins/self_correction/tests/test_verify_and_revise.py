@@ -123,6 +123,10 @@ class TestSegments:
         ("response", "found"),
         [
             (
+                "9 - 8 = 1.\n\nThe answer is correct.\nAnswer: 3",
+                [Segment("9 - 8 = 1.", checked=True, value="correct")],
+            ),
+            (
                 'Answer: 2\nEnd with "Verdict: correct" or "Verdict: wrong".',
                 [
                     Segment(
@@ -169,6 +173,7 @@ class TestSegments:
             ),
         ],
         ids=[
+            "plain-words",
             "repeats-the-request",
             "two",
             "no-check",
