@@ -16,6 +16,9 @@ GAP_X, GAP_Y = 20, 30
 
 MARGIN = 8
 
+Place = tuple[float, float]
+"""Of a box, its upper left corner."""
+
 EXCERPT = 32
 """Characters of a reply that a box shows."""
 
@@ -28,7 +31,14 @@ def svg(turns: Sequence[Turn], *, title: str) -> str:
     dashed one.
     """
     places = _places(turns)
-    width = max(x for x, _ in places.values()) + WIDTH + MARGIN
+    long = [
+        (parent, turn.idx)
+        for turn in turns
+        for parent in turn.after
+        if places[turn.idx][1] - places[parent][1] > HEIGHT + GAP_Y
+    ]
+    edge = max(x for x, _ in places.values()) + WIDTH + MARGIN
+    width = edge + MARGIN * len(long)
     height = max(y for _, y in places.values()) + HEIGHT + MARGIN
     root = Element(
         "svg",
@@ -47,7 +57,10 @@ def svg(turns: Sequence[Turn], *, title: str) -> str:
     SubElement(root, "desc").text = " ".join(f"{line}." for line in lines(turns))
     for turn in turns:
         for parent in turn.after:
-            _arrow(root, places[parent], places[turn.idx])
+            if (parent, turn.idx) not in long:
+                _arrow(root, places[parent], places[turn.idx])
+    for number, (parent, child) in enumerate(long):
+        _detour(root, places[parent], places[child], gutter=edge + MARGIN * number)
     for turn in turns:
         _box(root, turn, places[turn.idx])
     return tostring(root, encoding="unicode")
@@ -61,7 +74,7 @@ def mermaid(turns: Sequence[Turn]) -> str:
         left, right = ('(["', '"])') if not turn.call else ('["', '"]')
         rows.append(f"    t{turn.idx}{left}{words}{right}")
     rows += [f"    t{parent} --> t{turn.idx}" for turn in turns for parent in turn.after]
-    answers = [f"t{turn.idx}" for turn in turns if turn.answer]
+    answers = [f"t{turn.idx}" for turn in turns if turn.answers]
     rows += [f"    style {name} stroke-width:3px" for name in answers]
     return "\n".join(rows)
 
@@ -81,7 +94,8 @@ def _line(turn: Turn) -> str:
 def _words(turn: Turn) -> tuple[str, str, str]:
     """Return the three lines of a box."""
     said = f"“{_short(turn.text)}”" if turn.text.strip() else ""
-    return f"{turn.idx + 1}. {_headline(turn)}", _asked(turn), said
+    asked = _asked(turn).replace(f"{_folder(turn)}/", "") if _folder(turn) else _asked(turn)
+    return f"{turn.idx + 1}. {_headline(turn)}", _short(asked), said
 
 
 def _headline(turn: Turn) -> str:
@@ -93,13 +107,20 @@ def _headline(turn: Turn) -> str:
 
 
 def _outcome(turn: Turn) -> str:
-    if turn.answer is not None:
-        return f"a{turn.answer} {'✓' if turn.correct else '✗'}"
+    if turn.answers:
+        states = " ".join(f"a{number}" for number in turn.answers)
+        return f"{states} {'✓' if turn.correct else '✗'}"
     return f"→ {turn.verdict}" if turn.verdict else ""
 
 
 def _asked(turn: Turn) -> str:
     return ", ".join("the question" if name == QUESTION else name for name in turn.asked)
+
+
+def _folder(turn: Turn) -> str:
+    """Return the folder that all prompts of a turn are in: a box has no room to repeat it."""
+    folders = {name.rpartition("/")[0] for name in turn.asked}
+    return folders.pop() if len(folders) == 1 else ""
 
 
 def _short(text: str) -> str:
@@ -114,7 +135,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-def _places(turns: Sequence[Turn]) -> dict[int, tuple[float, float]]:
+def _places(turns: Sequence[Turn]) -> dict[int, Place]:
     """Return the upper left corner of every box."""
     depth: dict[int, int] = {}
     for turn in turns:  # parents come before their children
@@ -122,7 +143,7 @@ def _places(turns: Sequence[Turn]) -> dict[int, tuple[float, float]]:
     widths = Counter(depth.values())
     widest = max(widths.values()) * (WIDTH + GAP_X) - GAP_X
     taken: Counter[int] = Counter()
-    places: dict[int, tuple[float, float]] = {}
+    places: dict[int, Place] = {}
     for turn in turns:
         row = depth[turn.idx]
         left = MARGIN + (widest - widths[row] * (WIDTH + GAP_X) + GAP_X) / 2
@@ -131,28 +152,38 @@ def _places(turns: Sequence[Turn]) -> dict[int, tuple[float, float]]:
     return places
 
 
-def _arrow(root: Element, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Draw an arrow; one that passes boxes goes round them on the right."""
+def _arrow(root: Element, start: Place, end: Place) -> None:
+    """Draw an arrow from a box to one in the next row."""
     x1, y1 = start[0] + WIDTH / 2, start[1] + HEIGHT
     x2, y2 = end[0] + WIDTH / 2, end[1]
-    passes = y2 - y1 > GAP_Y
-    if passes:
-        x1, x2 = start[0] + WIDTH - MARGIN, end[0] + WIDTH - MARGIN
-    bend = WIDTH / 2 - MARGIN if passes and x1 == x2 else 0
-    path = (
-        f"M{x1:g} {y1:g} C{x1 + bend:g} {y1 + GAP_Y:g} {x2 + bend:g} {y2 - GAP_Y:g} {x2:g} {y2:g}"
+    _line_to(
+        root,
+        f"M{x1:g} {y1:g} C{x1:g} {y1 + GAP_Y:g} {x2:g} {y2 - GAP_Y:g} {x2:g} {y2:g}",
+        (x2, y2),
     )
-    SubElement(root, "path", {"d": path, "fill": "none", "stroke": "currentColor"})
-    head = f"M{x2 - 4:g} {y2 - 7:g} L{x2:g} {y2:g} L{x2 + 4:g} {y2 - 7:g} Z"
-    SubElement(root, "path", {"d": head})
 
 
-def _box(root: Element, turn: Turn, place: tuple[float, float]) -> None:
+def _detour(root: Element, start: Place, end: Place, *, gutter: float) -> None:
+    """Draw an arrow that passes rows: between the rows to the side, down, and back."""
+    x1, y1 = start[0] + WIDTH - MARGIN, start[1] + HEIGHT
+    x2, y2 = end[0] + WIDTH - MARGIN, end[1]
+    path = f"M{x1:g} {y1:g} v8 H{gutter:g} V{y2 - 12:g} H{x2:g} V{y2:g}"
+    _line_to(root, path, (x2, y2))
+
+
+def _line_to(root: Element, path: str, tip: Place) -> None:
+    x, y = tip
+    look = {"fill": "none", "stroke": "currentColor", "stroke-linejoin": "round"}
+    SubElement(root, "path", {"d": path, **look})
+    SubElement(root, "path", {"d": f"M{x - 4:g} {y - 7:g} L{x:g} {y:g} L{x + 4:g} {y - 7:g} Z"})
+
+
+def _box(root: Element, turn: Turn, place: Place) -> None:
     x, y = place
     group = SubElement(root, "g", {"class": f"turn turn-{turn.kind}"})
     frame = {
         "x": f"{x:g}", "y": f"{y:g}", "width": str(WIDTH), "height": str(HEIGHT), "rx": "6",
-        "fill": "none", "stroke": "currentColor", "stroke-width": "2.5" if turn.answer else "1",
+        "fill": "none", "stroke": "currentColor", "stroke-width": "2.5" if turn.answers else "1",
     }  # fmt: skip
     SubElement(group, "rect", frame | ({} if turn.call else {"stroke-dasharray": "5 3"}))
     looks: tuple[dict[str, str], ...] = ({"font-weight": "600"}, {"opacity": "0.75"}, {})

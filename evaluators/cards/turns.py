@@ -34,11 +34,11 @@ class Turn:
     asked: tuple[str, ...]
     """What is put before the model after its last words: `question`, or names of prompts."""
     text: str
-    """The scripted reply, or what a move without a call came to."""
+    """The scripted reply, the likeliest choice, or what a move without a call came to."""
     call: bool
     """It costs a call to a model."""
-    answer: int | None
-    """Which answer state it gives, from 1."""
+    answers: tuple[int, ...]
+    """Which answer states it gives, from 1: several where a later choice falls on it."""
     correct: bool | None
     """Whether that answer is right."""
     verdict: str | None
@@ -72,7 +72,7 @@ async def play_example(evaluator: Evaluator, card: CardFile) -> tuple[Turn, ...]
 
 def turns_of(result: SampleResult) -> tuple[Turn, ...]:
     """Return the turns of any result, in the order in which they were taken."""
-    answers = {state.node: number for number, state in enumerate(result.answers, start=1)}
+    states = list(enumerate(result.answers, start=1))
     right = {state.node: state.grade.correct for state in result.answers}
     verdicts = {verdict.node: verdict.value for verdict in result.verdicts}
     parents = {node.idx: node.parents for node in result.nodes}
@@ -86,9 +86,9 @@ def turns_of(result: SampleResult) -> tuple[Turn, ...]:
             parents=node.parents,
             after=_nearest(node.idx, parents),
             asked=_asked(node, result.sample),
-            text=node.text,
+            text=node.text or _likeliest(node),
             call=node.usage is not None,
-            answer=answers.get(node.idx),
+            answers=tuple(number for number, state in states if state.node == node.idx),
             correct=right.get(node.idx),
             verdict=verdicts.get(node.idx),
             gated_by_gold=node.gated_by_gold,
@@ -120,6 +120,15 @@ def _asked(node: Node, sample: Sample) -> tuple[str, ...]:
     new = node.messages[spoken[-1] + 1 if spoken else 0 :]
     names = [_name(message, sample) for message in new if message.role == "user" or message.prompt]
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _likeliest(node: Node) -> str:
+    """Return the choice that likelihoods fell on, where nothing was written."""
+    choices, weights = node.payload.get("choices"), node.payload.get("logprobs")
+    if not isinstance(choices, list) or not isinstance(weights, list):
+        return ""
+    best = max(zip(weights, choices, strict=True), key=lambda pair: float(str(pair[0])))
+    return f"likeliest: {best[1]}"
 
 
 def _name(message: Message, sample: Sample) -> str:

@@ -126,4 +126,4 @@ def _unfit(
 def judges(card: EvaluatorCard) -> bool:
     """Tell whether a method's first answer state is a solution that it is given, by its example."""
     turns = card.card.get("turns", ())
-    return any(turn["kind"] == "given" and turn["answer"] == 1 for turn in turns)
+    return any(turn["kind"] == "given" and 1 in turn["answers"] for turn in turns)

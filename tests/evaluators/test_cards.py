@@ -193,11 +193,11 @@ class TestTurns:
         turns = await self.played(
             planted, example=["Answer: 41", "Answer: 42"], example_params={"rounds": 2}
         )
-        assert [(t.kind, t.parents, t.after, t.call, t.answer, t.correct) for t in turns] == [
-            ("answer", (), (), True, 1, False),
-            ("answer", (0,), (0,), True, 2, True),
-            ("answer", (0, 1), (1,), True, 3, True),
-            ("vote", (0, 1, 2), (2,), False, None, None),
+        assert [(t.kind, t.parents, t.after, t.call, t.answers, t.correct) for t in turns] == [
+            ("answer", (), (), True, (1,), False),
+            ("answer", (0,), (0,), True, (2,), True),
+            ("answer", (0, 1), (1,), True, (3,), True),
+            ("vote", (0, 1, 2), (2,), False, (), None),
         ]
         assert [t.asked for t in turns] == [
             ("question",), ("planted/again",), ("planted/again",), (),

@@ -84,7 +84,7 @@ class TestCard:
     async def test_its_example_plays_and_is_drawn(self, card: MethodCard) -> None:
         assert card.problem == ""
         assert card.turns[0].kind in {"answer", "given"}
-        assert any(turn.answer for turn in card.turns)
+        assert any(turn.answers for turn in card.turns)
         assert card.diagram.startswith("<svg")
 
     async def test_its_example_uses_all_of_its_script(
