@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evaluators.cli.data import data_dir_option
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -34,12 +36,15 @@ CRITIQUE_TASKS = ("realcritic_gsm8k", "criticbench_thu_math", "bbm_multistep_ari
 @click.option("--model", default="hf", show_default=True, help="As `run` takes it.")
 @click.option("--model-args", default=SMALL_MODEL, show_default=True, help="As `run` takes them.")
 @click.option("--task", "tasks", multiple=True, default=TASKS, show_default=True)
+@data_dir_option
 @click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Data sets with solutions to judge; methods that judge them run on those as well.",
+    "--critique-task",
+    "critique_tasks",
+    multiple=True,
+    default=CRITIQUE_TASKS,
+    show_default=True,
+    help="Solutions to judge, for methods that do; with --data-dir, or where named.",
 )
-@click.option("--critique-task", "critique_tasks", multiple=True, default=CRITIQUE_TASKS)
 @click.option("--limit", type=click.IntRange(min=1), default=12, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
@@ -60,10 +65,6 @@ def survey(**options: Any) -> None:
     Interrupted, it goes on where it was: start it again with the same --out. Writes table.md,
     table.csv and table.json, and a folder per task and method with all transcripts.
     """
-    if options["data_dir"]:
-        from evaluators.tasks.environment import DATA_DIR
-
-        os.environ[DATA_DIR] = str(options["data_dir"].resolve())
     wanted = _wanted(options)
     cards = _cards(options["methods"])
     found = asyncio.run(_run(wanted, cards, options["out"], quiet=options["as_json"]))
@@ -74,11 +75,13 @@ def survey(**options: Any) -> None:
 
 def _wanted(options: dict[str, Any]) -> Wanted:
     from evaluators.survey import Wanted
+    from evaluators.tasks.environment import DATA_DIR
 
+    judged = bool(os.environ.get(DATA_DIR)) or _chosen("critique_tasks")
     return Wanted(
         model=_model(options),
         tasks=_tasks(options["tasks"]),
-        critique_tasks=_tasks(options["critique_tasks"]) if options["data_dir"] else (),
+        critique_tasks=_tasks(options["critique_tasks"]) if judged else (),
         limit=options["limit"],
         max_tokens=options["max_tokens"],
         free_text_tokens=options["free_text_tokens"],

@@ -44,6 +44,8 @@ class Leg:
     plan: Plan
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Why methods are left out, by name."""
+    optional: bool = False
+    """It is left out where its data set is not there."""
 
 
 def plan_legs(
@@ -100,7 +102,8 @@ def _leg(
         limits=Limits(in_flight=wanted.in_flight, free_text_tokens=wanted.free_text_tokens),
         controls=wanted.controls,
     )
-    return Leg(task.key, plan, {name: reason for name, reason in reasons.items() if reason})
+    skipped = {name: reason for name, reason in reasons.items() if reason}
+    return Leg(task.key, plan, skipped, optional=judging)
 
 
 def _method(evaluator: Evaluator) -> Method:

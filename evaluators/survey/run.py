@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evaluators.errors import BadFile
+from evaluators.errors import BadFile, BadTask
 from evaluators.formats.lines import write_lines
 from evaluators.formats.results import plain
 from evaluators.registry import EvaluatorCard
@@ -51,7 +51,8 @@ async def run_survey(
     """Run all legs that the folder does not hold already.
 
     A leg is held when it was finished with methods of the same code. One that was interrupted is
-    made again from the answers that the model gave before, which are all kept.
+    made again from the answers that the model gave before, which are all kept. An optional leg
+    whose task cannot be opened is left out.
 
     Raises:
         BadFile: The folder holds another survey.
@@ -60,16 +61,23 @@ async def run_survey(
     settings = _settled(folder / SETTINGS, wanted)
     codes = {card.name: card.digest for card in cards}
     rows: list[Row] = []
+    skipped = {leg.name: dict(leg.skipped) for leg in legs if leg.skipped}
     for leg in legs:
         path = folder / "legs" / f"{leg.name.replace(':', '.').replace('/', '_')}.json"
         identity = _identity(settings, leg, codes)
         held = _held(path, identity)
         if held is None:
-            held = await _finish(leg, folder / CALLS, watcher, kept)
+            try:
+                held = await _finish(leg, folder / CALLS, watcher, kept)
+            except (BadTask, BadFile) as error:
+                if not leg.optional:
+                    raise
+                skipped[leg.name] = {method.name: str(error) for method in leg.plan.methods}
+                continue
             told = {"identity": identity, "rows": [row.to_json() for row in held]}
             write_lines(path, [json.dumps(told)])
         rows += held
-    return Survey(settings, tuple(rows), {leg.name: leg.skipped for leg in legs if leg.skipped})
+    return Survey(settings, tuple(rows), skipped)
 
 
 async def _finish(leg: Leg, calls: Path, watcher: Watcher | None, kept: Kept) -> list[Row]:

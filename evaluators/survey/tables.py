@@ -64,6 +64,10 @@ def as_markdown(survey: Survey) -> str:
         blocks += [f"## {task}", _table(listed)]
         if skipped := survey.skipped.get(task):
             blocks.append(_left_out(skipped))
+    done = {row.task for row in survey.rows}
+    for task, skipped in survey.skipped.items():
+        if task not in done:
+            blocks += [f"## {task}", _left_out(skipped)]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evaluators.cards import inspect_evaluators
 from evaluators.cli import run_command
-from evaluators.errors import NotInstalled
+from evaluators.errors import BadTask, NotInstalled
 from evaluators.model import (
     ChatRequest,
     ChoiceLikelihood,
@@ -26,7 +27,7 @@ from evaluators.model import (
     user,
 )
 from evaluators.runtimes import ModelSpec
-from evaluators.survey import Wanted, plan_legs
+from evaluators.survey import Leg, Wanted, as_markdown, plan_legs, run_survey
 from evaluators.survey.calls import CallFile, RememberedModel
 from evaluators.tasks import TaskSpec
 from evaluators.testing import ScriptedModel
@@ -130,6 +131,21 @@ class TestLegs:
     def test_refuses_to_run_nothing(self) -> None:
         with pytest.raises(NotInstalled):
             self.legs(TaskSpec("echo_flips"), names=["choice_likelihood"])
+
+
+class TestRun:
+    async def test_leaves_out_an_optional_task_that_cannot_be_opened(self, tmp_path: Path) -> None:
+        wanted = Wanted(ECHO, (TaskSpec("echo_flips"),), limit=1, controls=False)
+        cards = inspect_evaluators(["reask"])
+        (leg,) = plan_legs(wanted, cards, offered=ALL)
+        wrong = (TaskSpec("rgmc_syllogism", mode="likelihood"),)
+        other = Leg("other", replace(leg.plan, tasks=wrong), optional=True)
+        found = await run_survey(wanted, [other, leg], cards, folder=tmp_path)
+        assert [row.task for row in found.rows] == ["echo_flips"]
+        assert "it is put as likelihood" in found.skipped["other"]["reask"]
+        assert "## other" in as_markdown(found)
+        with pytest.raises(BadTask):
+            await run_survey(wanted, [replace(other, optional=False)], cards, folder=tmp_path)
 
 
 class TestCommand:
