@@ -11,6 +11,9 @@ from evaluators.controls import TITLES, ControlComparison
 from evaluators.metrics import Decomposition, Estimate, Trajectory, decompose
 from evaluators.model import Failure, SampleResult
 
+FAR = 1.2
+"""Compute that differs by more than this factor is said in words."""
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -111,6 +114,10 @@ def _notes(compared: Sequence[ControlComparison]) -> Iterator[str]:
     yield from dict.fromkeys(
         f"{one.control.label}: {one.control.note}." for one in compared if one.control.note
     )
+    for one in compared:
+        if one.matched is not None and not 1 / FAR < one.matched < FAR and not one.control.note:
+            of = "tokens" if one.kind == "sc_tokens" else "calls"
+            yield f"{one.control.label} took {one.matched:.2f} times the method's {of}."
     missing: dict[str, list[str]] = defaultdict(list)
     for one in compared:
         if one.control.missing:

@@ -5,15 +5,18 @@ from evaluators.controls.pairing import ControlComparison, compare_control, macr
 from evaluators.controls.planning import (
     GREEDY,
     MOST_SAMPLES,
+    MOST_TURNS,
     TITLES,
     HeldAgainst,
     PlannedControl,
     plan_controls,
+    tokens_per_sample,
 )
 
 __all__ = [
     "GREEDY",
     "MOST_SAMPLES",
+    "MOST_TURNS",
     "TITLES",
     "ControlComparison",
     "HeldAgainst",
@@ -22,4 +25,5 @@ __all__ = [
     "compare_control",
     "macro_differences",
     "plan_controls",
+    "tokens_per_sample",
 ]

@@ -44,6 +44,15 @@ class ControlComparison:
         """Return the control's figure of that name."""
         return self.paired.left.get(name) or null(self.control.reason)
 
+    @property
+    def matched(self) -> float | None:
+        """The control's compute over the method's, in what it was to match: tokens, or calls."""
+        measure = "tokens_out" if self.kind == "sc_tokens" else "calls"
+        ours, theirs = (side(measure).value for side in (self.of_method, self.of_control))
+        if self.kind == "greedy" or not ours or theirs is None:
+            return None
+        return theirs / ours
+
     def to_json(self) -> dict[str, Json]:
         """Return plain JSON from which `from_json` restores exactly this."""
         return {
@@ -53,6 +62,7 @@ class ControlComparison:
             "n_total": self.paired.n_total,
             "difference": self.difference.to_json(),
             "significance": self.significance.to_json(),
+            "matched": self.matched,
             "method": {name: e.to_json() for name, e in self.paired.right.items()},
             "control": {name: e.to_json() for name, e in self.paired.left.items()},
         }

@@ -16,6 +16,9 @@ from evaluators.registry import load_evaluator
 MOST_SAMPLES = 64
 """However dear a method is, no control draws more answers to a question."""
 
+MOST_TURNS = 16
+"""Nor does any control add more turns to a conversation, all of which stays in view."""
+
 GREEDY = "single_pass"
 """The evaluator of the greedy control."""
 
@@ -101,6 +104,7 @@ def plan_controls(
     capabilities: frozenset[str],
     mode: TaskMode,
     temperature: float = 0.0,
+    sampled_tokens: float | None = None,
     load: Callable[[str], Evaluator] = load_evaluator,
 ) -> tuple[PlannedControl, ...]:
     """Plan what a method's result on one task is to be held against.
@@ -112,13 +116,26 @@ def plan_controls(
         mode: How the task is put; likelihoods have no controls.
         temperature: The task's own, of answers. Above 0, controls sample at it, so that they share
             their first answers with the method.
+        sampled_tokens: What one sampled answer costs, where `tokens_per_sample` could tell; else
+            it is reckoned to cost as much as the method's first answer, which may be greedy.
         load: Finds evaluators by name; what it refuses is a control that is missing.
     """
     if mode == "likelihood":
         return ()
-    spent = _Spent.of(trajectories)
+    spent = _Spent.of(trajectories, sampled_tokens)
     want = _Wanted(capabilities, mode, temperature, load)
     return tuple(_plan(kind, spent, want) for kind in evaluator.controls)
+
+
+def tokens_per_sample(vote: PlannedControl, found: Iterable[Trajectory]) -> float | None:
+    """Return what one sampled answer of a finished vote cost in generated tokens.
+
+    Sampled answers may be twice as long as greedy ones, so a vote that is to cost what a method
+    cost is best sized by another vote.
+    """
+    tokens = _mean([t.tokens_out for t in found if t.scored])
+    size = vote.params.get(SIZE.get(vote.evaluator, ""))
+    return tokens / size if tokens and isinstance(size, int) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +144,17 @@ class _Spent:
 
     calls: float | None
     tokens: float | None
-    first: float | None
-    """Generated tokens of the first answer."""
+    answer: float | None
+    """Generated tokens of one sampled answer, or of the first one."""
     most: int
     """Calls of the dearest sample."""
 
     @classmethod
-    def of(cls, trajectories: Iterable[Trajectory]) -> Self:
+    def of(cls, trajectories: Iterable[Trajectory], sampled: float | None) -> Self:
         scored = [t for t in trajectories if t.scored]
         names = ("calls", "tokens_out", "tokens_first")
         calls, tokens, first = (_mean([getattr(t, name) for t in scored]) for name in names)
-        return cls(calls, tokens, first, max((t.calls or 0 for t in scored), default=0))
+        return cls(calls, tokens, sampled or first, max((t.calls or 0 for t in scored), default=0))
 
     @property
     def rounded(self) -> int:
@@ -175,10 +192,10 @@ def _same_calls(spent: _Spent, want: _Wanted) -> PlannedControl:
 
 
 def _same_tokens(spent: _Spent, want: _Wanted) -> PlannedControl:
-    """Vote over as many samples as make up the method's tokens, one costing its first answer's."""
-    if not spent.tokens or not spent.first:
+    """Vote over as many samples as make up the method's tokens."""
+    if not spent.tokens or not spent.answer:
         return PlannedControl("sc_tokens", reason=FIRST_UNKNOWN)
-    size = math.floor(spent.tokens / spent.first + 0.5)
+    size = math.floor(spent.tokens / spent.answer + 0.5)
     return _sized("sc_tokens", "self_consistency", max(2, size), want)
 
 
@@ -217,9 +234,10 @@ _AT_EQUAL_COMPUTE: Mapping[Control, Callable[[_Spent, _Wanted], PlannedControl]]
 def _sized(kind: Control, evaluator: str, size: int, want: _Wanted) -> PlannedControl:
     """Plan a run of that size, or of the greatest that is allowed."""
     name = SIZE[evaluator]
-    planned = _checked(PlannedControl(kind, evaluator, {name: size}), want, most=MOST_SAMPLES)
-    sampled = not planned.missing and kind not in {"null_turn", "retry"}
-    if not (sampled and want.temperature):
+    in_turns = kind in {"null_turn", "retry"}
+    most = MOST_TURNS if in_turns else MOST_SAMPLES
+    planned = _checked(PlannedControl(kind, evaluator, {name: size}), want, most=most)
+    if planned.missing or in_turns or not want.temperature:
         return planned
     return replace(planned, params={**planned.params, "temperature": want.temperature})
 

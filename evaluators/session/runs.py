@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from evaluators.controls import GREEDY, HeldAgainst, PlannedControl, plan_controls
+from evaluators.controls import (
+    GREEDY,
+    HeldAgainst,
+    PlannedControl,
+    plan_controls,
+    tokens_per_sample,
+)
 from evaluators.engine import Repeated, evaluate, repeat
 from evaluators.errors import first_error
 from evaluators.metrics import Trajectory
 from evaluators.model import ModelRole, Sample, SampleResult
-from evaluators.ports import Model, Sink, Task
+from evaluators.ports import Model, Sink, Task, TaskInfo
 from evaluators.registry import load_evaluator
 from evaluators.session.plan import Key, Method, Part, Plan, Watcher
 
@@ -31,6 +37,7 @@ class Runs:
         self._shared, self._limits = models, plan.limits
         self._parts = [self._part(m, task) for m in plan.methods for task in tasks.values()]
         self._found: dict[Key, list[SampleResult]] = {}
+        self._jobs: dict[Key, asyncio.Task[None]] = {}
         self.controls: dict[Key, tuple[HeldAgainst, ...]] = {
             (part.method.name, part.task.name): () for part in self._parts
         }
@@ -49,11 +56,12 @@ class Runs:
             RuntimeUnavailable: The runtime died on the way.
         """
         self._watcher.planned(self._parts)
-        self._found = {(part.method.name, part.task.name): [] for part in self._parts}
         try:
             async with asyncio.TaskGroup() as group:  # a dead runtime ends them all
                 for part in self._parts:
-                    group.create_task(self._method(part, group))
+                    self._start(part, group)
+                for part in self._parts if self._plan.controls else ():
+                    group.create_task(self._hold_against(part, group))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
 
@@ -85,30 +93,56 @@ class Runs:
     def _part(self, method: Method, task: Task) -> Part:
         return Part(method, task.info, len(self._samples[task.info.name]) * self._plan.replicates)
 
-    async def _method(self, part: Part, group: asyncio.TaskGroup) -> None:
-        await self._evaluate(part)
-        if self._plan.controls:
-            self._hold_against(part, group)
+    def _start(self, part: Part, group: asyncio.TaskGroup) -> None:
+        key = part.method.name, part.task.name
+        self._found[key] = []
+        self._jobs[key] = group.create_task(self._evaluate(part))
 
-    def _hold_against(self, part: Part, group: asyncio.TaskGroup) -> None:
-        """Start the controls of a finished method that nobody has started yet."""
-        method, task = part.method, part.task
-        results = self._found[method.name, task.name]
-        planned = plan_controls(
-            method.evaluator,
-            [Trajectory.from_result(result) for result in results],
+    async def _hold_against(self, part: Part, group: asyncio.TaskGroup) -> None:
+        """Start a method's controls once it is finished.
+
+        The vote for its tokens comes last: the vote for its calls tells what an answer costs.
+        """
+        method, task = part.method.name, part.task.name
+        await self._jobs[method, task]
+        planned = self._planned(part)
+        votes = [one for one in planned if one.kind == "sc_calls" and not one.missing]
+        sized = [one for one in planned if one.kind != "sc_tokens" or not votes]
+        held = self._started(sized, part.task, group)
+        if len(sized) < len(planned):
+            run = next(one.run for one in held if one.planned in votes)
+            await self._jobs[run, task]
+            tokens = tokens_per_sample(votes[0], self._trajectories(run, task))
+            planned = self._planned(part, sampled_tokens=tokens)
+            held = self._started(planned, part.task, group)
+        self.controls[method, task] = held
+
+    def _planned(
+        self, part: Part, *, sampled_tokens: float | None = None
+    ) -> tuple[PlannedControl, ...]:
+        return plan_controls(
+            part.method.evaluator,
+            self._trajectories(part.method.name, part.task.name),
             capabilities=self._shared["actor"].capabilities,
-            mode=task.mode,
-            temperature=task.sampling.temperature,
+            mode=part.task.mode,
+            temperature=part.task.sampling.temperature,
+            sampled_tokens=sampled_tokens,
         )
-        held = [HeldAgainst(one, self._run_of(one)) for one in planned]
-        self.controls[method.name, task.name] = tuple(held)
+
+    def _trajectories(self, run: str, task: str) -> list[Trajectory]:
+        return [Trajectory.from_result(result) for result in self._found[run, task]]
+
+    def _started(
+        self, planned: Sequence[PlannedControl], task: TaskInfo, group: asyncio.TaskGroup
+    ) -> tuple[HeldAgainst, ...]:
+        """Start the runs that nobody has started yet, and say which run is which control."""
+        held = tuple(HeldAgainst(one, self._run_of(one)) for one in planned)
         for run in sorted({one.run for one in held if one.run}, key=self._place):
-            if (run, task.name) not in self._found:
+            if (run, task.name) not in self._jobs:
                 control = self._part(self.control_methods[run], self._tasks[task.name])
-                self._found[run, task.name] = []
                 self._watcher.control(control)
-                group.create_task(self._evaluate(control))
+                self._start(control, group)
+        return held
 
     def _place(self, run: str) -> tuple[bool, str]:
         """Put runs that need log-probabilities first: the others are answered by the same draws."""

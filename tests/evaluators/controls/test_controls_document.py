@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evaluators.controls import GREEDY, MOST_SAMPLES, TITLES
+from evaluators.controls import GREEDY, MOST_SAMPLES, MOST_TURNS, TITLES
 from evaluators.controls.planning import SIZE
 
 SECTION = (
@@ -26,5 +26,6 @@ def test_names_every_evaluator_that_may_be_one() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == {GREEDY, *SIZE}
 
 
-def test_names_the_cap() -> None:
+def test_names_the_caps() -> None:
     assert f"more than {MOST_SAMPLES} answers" in SECTION
+    assert f"more than {MOST_TURNS} turns" in SECTION

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from evaluators.controls import (
     compare_control,
     macro_differences,
 )
+from evaluators.evaluator import Control
 from evaluators.metrics import Trajectory, mcnemar
 
 VOTE = PlannedControl("sc_calls", "self_consistency", {"samples": 3})
@@ -54,6 +56,16 @@ class TestOneTask:
         assert [side("calls").value for side in sides] == [3, 3]
         assert [side("tokens_out").value for side in sides] == [33, 30]
         assert [side("tokens_computed").value for side in sides] == [0, 0]
+
+    @pytest.mark.parametrize(
+        ("kind", "matched"), [("sc_calls", 1.0), ("sc_tokens", 30 / 33), ("greedy", None)]
+    )
+    def test_tells_how_far_compute_was_really_matched(
+        self, kind: Control, matched: float | None
+    ) -> None:
+        found = compare_control(replace(VOTE, kind=kind), self.method, self.vote)
+        assert found.matched == (None if matched is None else pytest.approx(matched))
+        assert found.to_json()["matched"] == found.matched
 
     def test_leaves_out_what_one_side_did_not_score(self) -> None:
         found = compare_control(VOTE, results(True, None, True, True), results(True, True, None))

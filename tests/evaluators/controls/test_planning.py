@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.controls import PlannedControl, calls_at_most, plan_controls
+from evaluators.controls import PlannedControl, calls_at_most, plan_controls, tokens_per_sample
 from evaluators.errors import NotInstalled
 from evaluators.evaluator import CONTROLS, Control, Evaluator, evaluator
 from evaluators.metrics import Trajectory
@@ -73,6 +73,14 @@ class TestSizes:
         (found,) = planned(spent(4, 4, tokens=tokens, first=first), "sc_tokens")
         assert (found.evaluator, found.params) == ("self_consistency", {"samples": samples})
 
+    def test_of_the_vote_for_tokens_follow_what_a_sampled_answer_costs(self) -> None:
+        vote, rough = planned(spent(9, tokens=30, first=9), "sc_calls", "sc_tokens")
+        assert rough.params == {"samples": 30}
+        tokens = tokens_per_sample(vote, [*spent(9, 9, tokens=18), *spent(9, scored=False)])
+        assert tokens == 18
+        (found,) = planned(spent(9, tokens=30, first=9), "sc_tokens", sampled_tokens=tokens)
+        assert found.params == {"samples": 15}
+
     def test_leave_out_samples_without_a_score(self) -> None:
         found = planned([*spent(3, 3), *spent(9, scored=False)], "sc_calls")
         assert found[0].params == {"samples": 3}
@@ -86,7 +94,7 @@ class TestSizes:
             {"samples": 64}, "64 samples where equal compute asks for 140",
         )  # fmt: skip
         assert (nothing.label, nothing.note) == (
-            "null_turn@8", "8 rounds where equal compute asks for 69",
+            "null_turn@16", "16 rounds where equal compute asks for 69",
         )  # fmt: skip
 
     def test_of_retries_follow_the_dearest_sample(self) -> None:
