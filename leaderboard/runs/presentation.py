@@ -72,6 +72,12 @@ def awaits_controls(run: Run) -> bool:
     return run.with_controls and run.controls_made_at is None and run.state not in FAILED
 
 
+def can_hold(run: Run) -> bool:
+    """Tell whether the run may yet be held against controls."""
+    wanted = run.with_controls or run.control_only or bool(run.imported)
+    return run.state not in FAILED and not wanted and bool(run.evaluator.controls)
+
+
 def model_json(model: LanguageModel) -> dict[str, object]:
     """Return who a model is, as every answer for machines names it."""
     return {"id": model.public_id, "label": model.label, "commit": model.revision or None}

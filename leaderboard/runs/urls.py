@@ -10,6 +10,7 @@ urlpatterns = [
     path("runs/<slug:public_id>/", status.run, name="run"),
     path("runs/<slug:public_id>/cancel/", status.cancel, name="run_cancel"),
     path("runs/<slug:public_id>/retry/", status.retry, name="run_retry"),
+    path("runs/<slug:public_id>/hold/", status.hold, name="run_hold"),
     path("runs/<slug:public_id>/manifest/", status.manifest, name="manifest"),
     path("runs/<slug:public_id>/files/<slug:form>/", files.files, name="files"),
     path("runs/<slug:public_id>/samples/", samples.samples, name="samples"),

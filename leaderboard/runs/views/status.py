@@ -17,6 +17,7 @@ from leaderboard.runs.errors import IllegalMove
 from leaderboard.runs.presentation import (
     awaits_controls,
     can_cancel,
+    can_hold,
     can_retry,
     explain,
     players,
@@ -51,6 +52,7 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
         "may_act": may_act(request.user, row),
         "can_cancel": can_cancel(row),
         "can_retry": can_retry(row),
+        "can_hold": can_hold(row),
         "flips": {} if partial else samples.flip_counts(row),
         "players": players(row),
         "controls_awaited": awaits_controls(row),
@@ -96,6 +98,19 @@ def retry(request: HttpRequest, public_id: str) -> HttpResponseRedirect:
         return redirect("run", row.public_id)
     hint([again])
     return redirect("run", again.public_id)
+
+
+@login_required
+@require_POST
+def hold(request: HttpRequest, public_id: str) -> HttpResponseRedirect:
+    """Have a run held against controls that nobody asked for when it was submitted."""
+    row = access_own_run(request.user, public_id)
+    if can_hold(row):
+        services.ask_for_controls(row)
+        messages.info(request, "Its controls are run as soon as nobody's submission waits.")
+    else:
+        messages.warning(request, "This run has its controls, or cannot have any.")
+    return redirect("run", row.public_id)
 
 
 @require_safe

@@ -59,6 +59,11 @@ RULES = {
         "POST": {"anonymous": TO_LOGIN, "stranger": 404, "owner": 302, "staff": 302},
         "other": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
     },
+    "run_hold": {
+        "GET": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
+        "POST": {"anonymous": TO_LOGIN, "stranger": 404, "owner": 302, "staff": 302},
+        "other": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
+    },
     "run_retry": {
         "GET": {"anonymous": TO_LOGIN, "stranger": 405, "owner": 405, "staff": 405},
         "POST": {"anonymous": TO_LOGIN, "stranger": 404, "owner": 302, "staff": 302},
@@ -112,7 +117,7 @@ def scene(finished, owner, stranger, staff):
         "sample": [finished.public_id, sample.pk],
         "sample_text": [finished.public_id, sample.pk, "node-0"],
     }
-    for name in ("run", "run_cancel", "run_retry", "manifest", "samples"):
+    for name in ("run", "run_cancel", "run_hold", "run_retry", "manifest", "samples"):
         arguments[name] = [finished.public_id]
     return clients, {name: reverse(name, args=arguments.get(name, [])) for name in RULES}
 

@@ -8,9 +8,12 @@ import shlex
 import pytest
 from django.urls import reverse
 
+from evaluators.metrics import null
 from evaluators.runtimes import parse_model_args
 from leaderboard.boards.rows import reproduce_command
+from leaderboard.runs.models import State
 from tests.leaderboard import factories as make
+from tests.leaderboard.factories import Flips
 
 pytestmark = pytest.mark.django_db
 
@@ -69,3 +72,74 @@ def test_says_that_nothing_is_complete(client, running):
 def test_unknown_models_are_not_found(client):
     make.LanguageModelFactory()
     assert client.get(reverse("model", args=["model_none"])).status_code == 404
+
+
+class TestMethods:
+    """All that was done with a model stands side by side, and against its controls."""
+
+    @pytest.fixture
+    def beside(self, finished):
+        """The method of `finished`, right 30 of 40 times, and a vote that is right 24 times."""
+        vote = make.EvaluatorFactory(name="self_consistency", controls=[])
+        submission = make.SubmissionFactory(model=finished.model, suite=finished.suite)
+        run = make.RunFactory(
+            submission=submission, evaluator=vote, params={"samples": 2}, state=State.COMPLETED,
+            control_only=True,
+        )  # fmt: skip
+        theirs = Flips(20, 0, 4, 16)
+        control = make.completed(run, flips={"sums": theirs})
+        return make.held(finished.entry, control, ours=Flips(), theirs=theirs)
+
+    def table(self, client, run, label) -> str:
+        html = page(client, run)
+        start = html.index(f'aria-label="{label} on {run.suite.name}')
+        return html[start : html.index("</table>", start)]
+
+    def test_stand_in_one_table(self, client, finished, beside):
+        table = self.table(client, finished, "Methods")
+        rows = re.findall(r'<a href="#(run_\w+)"><bdi>(\w+)</bdi>', table)
+        assert rows == [
+            (finished.public_id, "reask"), (beside.control.run.public_id, "self_consistency"),
+        ]  # fmt: skip
+        assert table.count('class="fig') == 18
+        assert ">control</span>" in table
+
+    def test_each_control_with_difference_interval_and_n(self, client, finished, beside):
+        table = self.table(client, finished, "Gains over controls")
+        assert "Vote at the same calls" in table
+        assert '<span class="value">+15.0</span>' in table
+        assert "<span>against 60.0</span>, <span>n 40</span>, <span>macro</span>" in table
+        control = beside.control.run.public_id
+        link = f"{reverse('compare')}?run={control}&amp;run={finished.public_id}"
+        assert f'href="{link}">self_consistency@2</a>' in table
+
+    def test_figures_of_verdicts_where_there_are_some(self, client, finished):
+        assert "What they say of answers" not in page(client, finished)
+        entry = finished.entry
+        estimate = entry.estimates["acc@1"]
+        entry.estimates |= {"verdict_acc": estimate, "error_recall": null("none").to_json()}
+        entry.save()
+        table = self.table(client, finished, "Verdicts")
+        assert table.count('<th scope="col" class="num"') == 1
+        assert "Verdict acc" in table
+
+    def test_are_data_too(self, client, finished, beside):
+        url = reverse("model", args=[finished.model.public_id])
+        results = client.get(url, {"format": "json"}).json()["results"]
+        (against,) = next(r for r in results if r["run"] == finished.public_id)["against"]
+        assert (against["kind"], against["control"]) == ("sc_calls", "self_consistency@2")
+        assert against["run"] == beside.control.run.public_id
+        assert against["difference"]["value"] == pytest.approx(0.15)
+
+    def test_few_queries_however_many(
+        self, client, finished, beside, django_assert_max_num_queries
+    ):
+        for number in range(2, 12):
+            submission = make.SubmissionFactory(model=finished.model, suite=finished.suite)
+            run = make.RunFactory(
+                submission=submission, params={"rounds": number}, state=State.COMPLETED
+            )
+            entry = make.completed(run)
+            make.held(entry, beside.control, ours=Flips(), theirs=Flips(20, 0, 4, 16))
+        with django_assert_max_num_queries(10):
+            page(client, finished)

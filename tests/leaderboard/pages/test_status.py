@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from leaderboard.runs.models import Run, State
+from leaderboard.runs.models import Run, RunControl, State
 from leaderboard.runs.progress import run_progress
 from tests.leaderboard import factories as make
 
@@ -145,3 +145,45 @@ def test_manifest_is_there_when_sealed(client, finished, running):
     data = client.get(url(finished, "manifest")).json()
     assert data == {"sha256": finished.manifest_sha256, "manifest": {"format": 1}}
     assert client.get(url(running, "manifest")).status_code == 404
+
+
+class TestControls:
+    """A run's page names what it is held against, or why there is nothing."""
+
+    def test_names_each_with_its_state(self, client, finished):
+        control = make.RunFactory(submission=finished.submission, params={"rounds": 2})
+        RunControl.objects.create(
+            run=finished, kind="sc_calls", control=control, note="capped at 64"
+        )
+        RunControl.objects.create(run=finished, kind="best_of_n", reason="the runtime lacks it")
+        RunControl.objects.create(run=finished, kind="null_turn")
+        html = client.get(url(finished)).content.decode()
+        assert url(control) in html
+        assert "capped at 64" in html
+        assert "none: the runtime lacks it" in html
+        assert "none: it was deleted" in html
+        told = client.get(url(finished), {"format": "json"}).json()["controls"]
+        assert [(row["kind"], row["state"], row["reason"]) for row in told] == [
+            ("sc_calls", "pending", None),
+            ("best_of_n", None, "the runtime lacks it"),
+            ("null_turn", None, "the control was deleted"),
+        ]
+
+    def test_says_when_they_will_come(self, client, running):
+        Run.objects.filter(pk=running.pk).update(with_controls=True)
+        assert "decided once it has completed" in client.get(url(running)).content.decode()
+
+    def test_can_be_asked_for_later(self, client, sign_in, owner, finished):
+        mine = sign_in(owner)
+        assert "Hold it against controls" in mine.get(url(finished)).content.decode()
+        assert "Hold it against controls" not in client.get(url(finished)).content.decode()
+        assert mine.post(url(finished, "run_hold")).url == url(finished)
+        finished.refresh_from_db()
+        assert finished.with_controls
+        assert "Hold it against controls" not in mine.get(url(finished)).content.decode()
+
+    def test_a_submission_is_watched_until_they_are_made(self, client, finished):
+        page = reverse("submission", args=[finished.submission.public_id])
+        assert "hx-trigger" not in client.get(page).content.decode()
+        Run.objects.filter(pk=finished.pk).update(with_controls=True)
+        assert "hx-trigger" in client.get(page).content.decode()

@@ -54,6 +54,14 @@ class TestAccepts:
         assert page["Location"] == reverse("submission", args=[run.submission.public_id])
         assert (run.evaluator.name, run.params["rounds"], run.limit) == ("reask", 2, 4)
 
+    @pytest.mark.parametrize(("ticked", "wanted"), [({"controls": "on"}, True), ({}, False)])
+    def test_controls_are_a_tick(self, client, catalogue, ticked, wanted):
+        assert re.search(
+            r'name="controls"[^>]*checked', client.get(reverse("submit")).content.decode()
+        )
+        post(client, **ticked)
+        assert Run.objects.get().with_controls is wanted
+
     def test_parameters_of_what_is_not_chosen_do_not_matter(self, client, catalogue):
         page = post(client, **{"p-self_refine-max_attempts": "nonsense"})
         assert page.status_code == 302

@@ -119,6 +119,35 @@ class TestEndpoints:
         assert errors(post(client, form(runtime="endpoint"))) == ["bundled", "runtime"]
 
 
+class TestJudges:
+    @pytest.fixture
+    def judge(self):
+        make.EvaluatorFactory(name="ask_refine_trust", roles=["critic", "judge"], schema={})
+        more = {"source": "bundled", "runtime": "echo", "model_class": "echo", "args": "delay=0.5"}
+        named = {f"judge-{key}": value for key, value in more.items()}
+        return form(evaluators=["ask_refine_trust"]) | named
+
+    def test_is_recorded_with_the_run(self, client, judge):
+        assert post(client, judge).status_code == 302
+        run = Run.objects.get()
+        assert (run.judge_model.args, run.critic_model) == ({"delay": 0.5}, None)
+        html = client.get(reverse("run", args=[run.public_id])).content.decode()
+        assert "with judge <bdi>" in html
+        data = client.get(reverse("run", args=[run.public_id]), {"format": "json"}).json()
+        assert data["judge"]["id"] == run.judge_model.public_id
+
+    def test_refuses_beside_the_field(self, client, judge):
+        page = post(client, judge | {"evaluators": ["review_improve"]})
+        assert errors(page) == ["judge-source"]
+        assert "asks a judge; ask_refine_trust does" in page.content.decode()
+        assert not Run.objects.exists()
+
+    def test_is_named_where_it_is_asked(self, client, judge):
+        html = client.get(reverse("submit")).content.decode()
+        assert "Who judges" in html
+        assert "asks a judge" in html[html.index('value="ask_refine_trust"') :]
+
+
 class TestCritics:
     def test_is_recorded_with_the_run(self, client):
         assert post(client, critic()).status_code == 302

@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 from django.test import override_settings
 
+from evaluators.errors import BadParameter
 from leaderboard.runs.hardware import Slot
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Attempt, Generation, Node, Run, Shard, State
-from tests.leaderboard.runs.conftest import echo
+from tests.leaderboard.runs.conftest import echo, record
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +113,67 @@ def test_a_critic_that_cannot_be_served_fails_the_run_alone(criticised, submit, 
     assert ended(run) == (State.FAILED, "run:user:model-unusable")
     assert "no_such_argument" in run.failure_detail
     assert ended(other) == (State.COMPLETED, "")
+
+
+class TestJudges:
+    """Beside the critic another model may judge: both find room, or the run says why not."""
+
+    @pytest.fixture
+    def judged(self, submit):
+        record("ask_refine_trust")
+
+        def make(critic=None, judge=None, **more) -> Run:
+            (run,) = submit("ask_refine_trust", limit=4, critic=critic, judge=judge, **more)
+            return run
+
+        return make
+
+    def test_three_models_play_three_roles(self, judged, work):
+        run = judged(echo(context_window=4096), echo(context_window=4097))
+        work(local_runtimes=3)
+        assert ended(run) == (State.COMPLETED, "")
+        windows = {
+            key: [found["context_window"] for found in run.manifest[key]]
+            for key in ("runtime", "critic_runtime", "judge_runtime")
+        }
+        assert windows == {
+            "runtime": [8192], "critic_runtime": [4096], "judge_runtime": [4097],
+        }  # fmt: skip
+        assert run.manifest["judge"]["label"] == run.judge_model.label
+        assert broken() == []
+
+    def test_one_other_model_may_play_both(self, judged, work):
+        other = echo(context_window=4096)
+        run = judged(other, other)
+        work(local_runtimes=2)
+        assert ended(run) == (State.COMPLETED, "")
+        assert run.manifest["critic_runtime"] == run.manifest["judge_runtime"]
+
+    def test_refuses_three_models_where_there_is_room_for_two(self, judged, submit, work):
+        run = judged(echo(context_window=4096), echo(context_window=4097))
+        (other,) = submit("reask", limit=4)
+        work(local_runtimes=2)
+        assert ended(run) == (State.FAILED, "run:user:model-unusable")
+        assert "holds 2 models with weights" in run.failure_detail
+        assert ended(other) == (State.COMPLETED, "")
+
+    def test_shards_that_need_two_each_wait_for_both(self, judged, work):
+        """Each holding one and waiting for the other's would wait for ever."""
+        a, b = echo(context_window=4096), echo(context_window=4097)
+        runs = [judged(a, b), judged(b, a, seed=1), judged(b, None, seed=2)]
+        work(local_runtimes=3)
+        assert [ended(run) for run in runs] == [(State.COMPLETED, "")] * 3
+        assert broken() == []
+
+    def test_is_part_of_what_makes_runs_the_same(self, judged):
+        judge = echo(context_window=4097)
+        alone, helped = judged(), judged(None, judge)
+        assert (alone.judge_model, helped.judge_model) == (None, judge)
+        assert alone != helped
+        assert judged(None, judge) == helped
+        assert (alone.information, helped.information) == ("intrinsic", "external_feedback")
+
+    def test_refuses_a_judge_that_nobody_would_ask(self, submit, judged):
+        with pytest.raises(BadParameter, match="asks a judge; ask_refine_trust does") as caught:
+            submit("reask", judge=echo(delay=0.25))
+        assert caught.value.data["name"] == "judge"
