@@ -59,6 +59,7 @@ def _identity(stored: StoredRun, task: str) -> dict[str, Any]:
     run = stored.run
     model = model_id(run.model)
     told_of = [run.evaluator, dict(run.params), task, model, run.fingerprint]
+    told_of += run.identity_of_prompts
     key = json.dumps([*told_of, run.started.isoformat()], sort_keys=True, default=str)
     digest = hashlib.sha256(key.encode()).digest()
     developer, _, name = model.partition("/")
@@ -108,6 +109,7 @@ def _aggregate(
                     "evaluator_version": run.evaluator_version,
                     "params": dict(run.params),
                     "seed": run.seed,
+                    **({"prompt_pack": dict(run.prompt_pack)} if run.prompt_pack else {}),
                     **run.packages,
                 }
             ),

@@ -112,6 +112,7 @@ def _ask(python: str | None, path: Path, request: Mapping[str, Any]) -> Any:
 def _digest(stored: StoredRun, task: str) -> str:
     run = stored.run
     told_of = [run.evaluator, dict(run.params), task, run.model, run.fingerprint]
+    told_of += run.identity_of_prompts
     text = json.dumps([*told_of, run.started.isoformat()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -118,6 +118,7 @@ def _summary(
             "params": dict(run.params),
             "fingerprint": run.fingerprint,
             "roles": {role: dict(model) for role, model in run.roles.items()},
+            **({"prompt_pack": dict(run.prompt_pack)} if run.prompt_pack else {}),
             "replicates": _replicates(by_task),
             "decomposition": {name: found.to_json() for name, found in decompositions.items()},
         },

@@ -241,6 +241,7 @@ def _run(path: Path, summary: Mapping[str, Any]) -> RunInfo:
         started=_started(summary.get("date"), path),
         model_args=dict(args) if isinstance(args, Mapping) else {"args": str(args or "")},
         params=_mapping(ours.get("params")),
+        prompt_pack=_mapping(ours.get("prompt_pack")),
         model_sha=str(config.get("model_sha") or ""),
         model_dtype=str(config.get("model_dtype") or ""),
         fingerprint=str(ours.get("fingerprint") or ""),

@@ -57,6 +57,11 @@ class RunInfo:
     """Name, version and digest of the prompt pack in force, and which prompts it stood in for."""
 
     @property
+    def identity_of_prompts(self) -> list[str]:
+        """The digest of the prompt pack, where one was in force."""
+        return [str(self.prompt_pack["digest"])] if self.prompt_pack else []
+
+    @property
     def name(self) -> str:
         """What tells the run from others of its evaluation."""
         return self.control or self.evaluator
@@ -86,7 +91,9 @@ class StoredRun:
         """The model and what was done with it, in one line."""
         given = {key: value for key, value in self.run.params.items() if value is not None}
         shown = ", ".join(f"{key}={value}" for key, value in given.items())
-        return f"{self.run.evaluator}({shown}) of {self.run.model}"
+        pack = self.run.prompt_pack
+        words = f" in the words of {pack['name']} {pack['version']}" if pack else ""
+        return f"{self.run.evaluator}({shown}){words} of {self.run.model}"
 
     def trajectories(self, task: str) -> Iterator[Trajectory]:
         """Yield one task's samples as metrics see them; costs nobody recorded stay unknown."""

@@ -14,6 +14,7 @@ from evaluators.cli import run_command
 from evaluators.engine import evaluate
 from evaluators.errors import BadFile, BadTask
 from evaluators.formats.folder import read_folder
+from evaluators.formats.lm_eval_reading import read_lm_eval
 from evaluators.model import Sample, SampleResult, system, user
 from evaluators.registry import load_evaluator
 from evaluators.strategies import Prompt
@@ -280,6 +281,10 @@ class TestRun:
         told = stored.run.prompt_pack
         assert (told["name"], told["version"], told["info_parity"]) == ("paper", "2", True)
         assert list(told["prompts"]) == [f"{REVIEW}/improve"]  # type: ignore[arg-type]  # a mapping
+        assert "in the words of paper 2" in stored.label
+        (results,) = (out / "review_improve").rglob("results_*.json")
+        assert json.loads(results.read_text())["redraft"]["prompt_pack"] == told
+        assert read_lm_eval(results).run.prompt_pack == told
         node = next(iter(stored.results.values()))[0].nodes[2]
         assert node.messages[-1].content == "Mend it."
         assert node.payload["prompts"][-1].endswith(told["prompts"][f"{REVIEW}/improve"])
