@@ -118,7 +118,7 @@ calibrated: tuple[Metric, ...] = (
         "score|, weighted by their sizes.",
         direction="lower",
         unit="fraction",
-        group="verification",
+        group="calibration",
         compute=_ece,
     ),
 )
