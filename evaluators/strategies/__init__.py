@@ -2,6 +2,7 @@
 
 from evaluators.strategies import ranking, similarity, stopping
 from evaluators.strategies.candidates import numbered, read_choice
+from evaluators.strategies.chains import run_chains, vote_over
 from evaluators.strategies.checking import (
     APPROVED,
     OUT_OF_ROUNDS,
@@ -16,9 +17,7 @@ from evaluators.strategies.checking import (
     read_verdict,
     refined_by,
     revise_in_chat,
-    run_chains,
     until_approved,
-    vote_over,
 )
 from evaluators.strategies.prompts import Prompt, replaced
 from evaluators.strategies.voting import Vote, plurality, vote
