@@ -14,7 +14,10 @@ from leaderboard.settings.env import Environment
 ROOT = Path(__file__).resolve().parents[2]
 OF_COMPOSE = {"POSTGRES_PASSWORD"}
 """Read by compose.yaml, not by us."""
-OF_THE_LIBRARY = {"REDRAFT_CACHE", "REDRAFT_VLLM_COMMAND", "REDRAFT_VLLM_PYTHON"}
+OF_THE_LIBRARY = {
+    "REDRAFT_CACHE", "REDRAFT_DATA_DIR", "REDRAFT_SOURCES", "REDRAFT_VLLM_COMMAND",
+    "REDRAFT_VLLM_PYTHON",
+}  # fmt: skip
 """Read by the library alone."""
 SET_BY_OTHERS = {"REDRAFT_SHARED"}
 """Read by tests only."""
