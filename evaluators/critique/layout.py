@@ -38,8 +38,8 @@ class Critique:
     verdict: Judged | None
     """None where the conclusion is missing or says neither."""
     step: int | None
-    """The step called the first wrong one, from 0; -1: there is none; None where it says nothing
-    readable."""
+    """The step called the first wrong one, from 0; -1: there is none; None where nothing could be
+    read, as without a verdict."""
     correction: str | None
     """The corrected solution, or the answer restated; None where there is neither."""
     answer: str
@@ -69,7 +69,7 @@ def parse_critique(reply: str) -> Critique:
     if conclusion:
         body = own[conclusion.body : conclusion.end]
         verdict = _verdict(body)
-        step = _step(body, verdict)
+        step = _step(body, verdict) if verdict else None
     correction = _correction(reply, sections, after=conclusion.start if conclusion else 0)
     rest = reply[: conclusion.start] + reply[conclusion.end :] if conclusion else reply
     return Critique(verdict, step, correction, correction or rest.strip())
@@ -106,7 +106,7 @@ def _verdict(body: str) -> Judged | None:
     return POLICIES["realcritic"].read(f"Conclusion\n{_FORM.sub(' ', body)}")
 
 
-def _step(body: str, verdict: Judged | None) -> int | None:
+def _step(body: str, verdict: Judged) -> int | None:
     filled = _FORM.sub(" ", body)
     found = _STEP.search(filled) or _NUMBER.search(filled)
     if found:
