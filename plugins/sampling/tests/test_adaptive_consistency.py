@@ -2,9 +2,10 @@
 
 import pytest
 
+from evaluators.engine import evaluate
 from evaluators.errors import BadParameter
-from evaluators.model import SampleResult
-from evaluators.testing import play
+from evaluators.model import ChatRequest, SampleResult
+from evaluators.testing import ScriptedModel, ScriptedTask, play
 from redraft_sampling.adaptive_consistency import adaptive_consistency
 from redraft_sampling.self_consistency import self_consistency
 
@@ -95,3 +96,30 @@ async def test_refuses_a_single_sample() -> None:
     with pytest.raises(BadParameter) as refusal:
         await drawn([A], max_samples=1)
     assert refusal.value.data["name"] == "max_samples"
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(1.0, 5.0), (0.9, 8.4607)], ids=["all-agree", "nine-in-ten"]
+)
+async def test_windows_draw_as_much_as_the_closed_form_says(share: float, expected: float) -> None:
+    """Draw from two answers with known shares; the means are oracle E's."""
+
+    def answer(request: ChatRequest) -> str:
+        return A if request.sampling.seed < share * 2**31 else B  # seeds are drawn evenly
+
+    task, used = ScriptedTask({str(index): "42" for index in range(200)}), list[int]()
+
+    async def keep(result: SampleResult) -> None:
+        used.append(result.calls)
+
+    await evaluate(
+        adaptive_consistency,
+        {"stopper": "window"},
+        task=task,
+        samples=await task.samples(),
+        models={"actor": ScriptedModel(answer)},
+        sink=keep,
+    )
+    assert len(used) == 200
+    # four standard errors: the number of windows is geometric
+    assert sum(used) / 200 == pytest.approx(expected, abs=4 * 5.4 / 200**0.5 * (share < 1))
