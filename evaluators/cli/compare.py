@@ -109,12 +109,13 @@ def _macro(groups: Sequence[Sequence[Pairing]]) -> Iterator[dict[str, Any]]:
 
 
 def _held_json(run: StoredRun, by_task: Held) -> dict[str, Any]:
+    from evaluators.cli.results import controls_json
     from evaluators.controls import macro_differences
 
     macro = macro_differences(by_task) if len(by_task) > 1 else {}
     return {
         "run": run.label,
-        "tasks": {task: [one.to_json() for one in found] for task, found in by_task.items()},
+        "tasks": {task: controls_json(found) for task, found in by_task.items()},
         "macro": {kind: estimate.to_json() for kind, estimate in macro.items()},
     }
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from evaluators.controls import TITLES
-from evaluators.metrics import Estimate, get, names
+from evaluators.controls import TITLES, corrected
+from evaluators.metrics import STEP_COUNTS, Estimate, get, names
 
 if TYPE_CHECKING:
     from evaluators.controls import ControlComparison
     from evaluators.formats.comparing import Pairing
     from evaluators.metrics import Decomposition
+    from evaluators.metrics.steps import StepCount
     from evaluators.ports import TaskInfo
 
 SHOWN = (
@@ -80,6 +81,15 @@ def flips_line(found: Decomposition) -> str:
     return f"{flips}; {found.significance.test} p = {p:.3g}" if p is not None else flips
 
 
+def steps_table(steps: Sequence[Mapping[StepCount, int]]) -> Table:
+    """Return what became of answers at every step; labels that never occur are left out."""
+    labels = [label for label in STEP_COUNTS if any(step[label] for step in steps)]
+    table = _table("", "", *labels)
+    for number, step in enumerate(steps, start=1):
+        table.add_row(f"answer {number} → {number + 1}", *(str(step[label]) for label in labels))
+    return table
+
+
 def extraction_hint(found: Decomposition, task: TaskInfo) -> str:
     """Return a warning when many answers could not be extracted; empty when few were lost."""
     unparsed = found.estimates["parse_fail@last"]
@@ -119,12 +129,15 @@ def _number(value: float) -> str:
 def controls_table(title: str, compared: Sequence[ControlComparison]) -> Table:
     """Return a method's accuracy and cost above those of its controls, with the differences.
 
-    What may be chance is dimmed.
+    P-values are corrected by Holm for the number of controls; what may be chance is dimmed.
     """
-    table = _table(title, "", "right", "gain", "95 % interval", "p", "calls", "tokens out", "n")
+    table = _table(
+        title, "", "right", "gain", "95 % interval", "p (Holm)", "calls", "tokens out", "n"
+    )
     for column in table.columns[1:]:
         column.no_wrap = True
     by_run: dict[str, list[ControlComparison]] = defaultdict(list)
+    ps = {one.control.label: p for one, p in zip(compared, corrected(compared), strict=True)}
     for one in compared:
         if not one.control.missing:
             by_run[one.control.label].append(one)
@@ -133,7 +146,7 @@ def controls_table(title: str, compared: Sequence[ControlComparison]) -> Table:
     itself = best.of_method("acc")
     table.add_row("the method", _value(itself), "", "", "", *costs, f"{itself.n}/{itself.n_total}")
     for label, (one, *others) in by_run.items():
-        p = one.significance.p
+        p = ps[label]
         table.add_row(
             f"{label}: {', '.join(TITLES[same.kind] for same in (one, *others))}",
             _value(one.of_control("acc")),

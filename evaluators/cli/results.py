@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evaluators.controls import TITLES, ControlComparison
-from evaluators.metrics import Decomposition, Estimate, Trajectory, decompose
+from evaluators.controls import TITLES, ControlComparison, corrected
+from evaluators.metrics import Decomposition, Estimate, Trajectory, count_steps, decompose
+from evaluators.metrics.steps import StepCount
 from evaluators.model import Failure, SampleResult
 
 FAR = 1.2
@@ -28,7 +29,8 @@ def print_json(plan: Plan, report: Report) -> None:
             "evaluator": method.name,
             "task": task,
             **found.to_json(),
-            "controls": [one.to_json() for one in report.compared(method.name, task)],
+            "step_labels": [dict(step) for step in _steps(report, method, task)],
+            "controls": controls_json(report.compared(method.name, task)),
         }
         for method, task, found in _decompositions(plan, report)
     ]
@@ -42,6 +44,12 @@ def print_json(plan: Plan, report: Report) -> None:
         "controls": _controls_json(plan, report),
     }
     print(json.dumps(told, indent=2))
+
+
+def controls_json(compared: Sequence[ControlComparison]) -> list[dict[str, Any]]:
+    """Return a result's controls as plain JSON, p-values corrected beside the raw ones."""
+    pairs = zip(compared, corrected(compared), strict=True)
+    return [{**one.to_json(), "p_holm": p} for one, p in pairs]
 
 
 def _controls_json(plan: Plan, report: Report) -> dict[str, Any]:
@@ -58,20 +66,9 @@ def print_tables(plan: Plan, report: Report) -> None:
     """Print a table per method and task, each with its controls below."""
     from rich.console import Console
 
-    from evaluators.cli.render import decomposition_table, extraction_hint, flips_line
-
     console = Console()
     for method, task, found in _decompositions(plan, report):
-        given = {key: value for key, value in method.params.items() if value is not None}
-        shown = ", ".join(f"{key}={value}" for key, value in given.items())
-        console.print()
-        title = f"{method.name}({shown}) on {task}{_others(report)}"
-        console.print(decomposition_table(title, found))
-        console.print(flips_line(found), highlight=False)
-        for line in _failures(report.results[method.name, task]):
-            console.print(line, style="yellow", highlight=False)
-        if hint := extraction_hint(found, report.tasks[task]):
-            console.print(hint, style="yellow", highlight=False)
+        _print_method(console, report, method, task=task, found=found)
         print_controls(console, f"{method.name} on {task}", report.compared(method.name, task))
     for method in plan.methods:
         if len(report.tasks) > 1 and (macro := report.macro(method.name)):
@@ -82,6 +79,30 @@ def print_tables(plan: Plan, report: Report) -> None:
         generated, computed = tokens_of_controls(report)
         line = f"Controls took {generated:,} generated tokens; {computed:,} had to be computed."
         console.print(f"\n{line}", highlight=False)
+
+
+def _print_method(
+    console: Console, report: Report, method: Method, *, task: str, found: Decomposition
+) -> None:
+    from evaluators.cli.render import (
+        decomposition_table,
+        extraction_hint,
+        flips_line,
+        steps_table,
+    )
+
+    given = {key: value for key, value in method.params.items() if value is not None}
+    shown = ", ".join(f"{key}={value}" for key, value in given.items())
+    console.print()
+    title = f"{method.name}({shown}) on {task}{_others(report)}"
+    console.print(decomposition_table(title, found))
+    console.print(flips_line(found), highlight=False)
+    if len(steps := _steps(report, method, task)) > 1:
+        console.print(steps_table(steps), highlight=False)
+    for line in _failures(report.results[method.name, task]):
+        console.print(line, style="yellow", highlight=False)
+    if hint := extraction_hint(found, report.tasks[task]):
+        console.print(hint, style="yellow", highlight=False)
 
 
 def _noise(task: str, again: Repeated) -> str:
@@ -150,6 +171,10 @@ def _decompositions(plan: Plan, report: Report) -> Iterator[tuple[Method, str, D
         for task in report.tasks:
             trajectories = map(Trajectory.from_result, report.results[method.name, task])
             yield method, task, decompose(trajectories, metrics=method.evaluator.metrics)
+
+
+def _steps(report: Report, method: Method, task: str) -> list[Mapping[StepCount, int]]:
+    return count_steps(map(Trajectory.from_result, report.results[method.name, task]))
 
 
 def _failures(results: Sequence[SampleResult]) -> list[str]:

@@ -1,7 +1,12 @@
 """Equal compute: what a method's result is held against, planned from the result and paired."""
 
 from evaluators.controls.bounds import calls_at_most
-from evaluators.controls.pairing import ControlComparison, compare_control, macro_differences
+from evaluators.controls.pairing import (
+    ControlComparison,
+    compare_control,
+    corrected,
+    macro_differences,
+)
 from evaluators.controls.planning import (
     GREEDY,
     MOST_SAMPLES,
@@ -23,6 +28,7 @@ __all__ = [
     "PlannedControl",
     "calls_at_most",
     "compare_control",
+    "corrected",
     "macro_differences",
     "plan_controls",
     "tokens_per_sample",

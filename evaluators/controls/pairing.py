@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from evaluators.controls.planning import PlannedControl
 from evaluators.evaluator import Control
-from evaluators.metrics import Estimate, Paired, Significance, Trajectory, null, pair
+from evaluators.metrics import Estimate, Paired, Significance, Trajectory, holm, null, pair
 from evaluators.metrics.decompose import macro_of
 from evaluators.model import Json
 
@@ -108,6 +108,13 @@ def compare_control(
         significance=Significance(None, "none"),
     )
     return ControlComparison(control, untested)
+
+
+def corrected(compared: Sequence[ControlComparison]) -> list[float | None]:
+    """Return the p-values of a method's controls, corrected by Holm for how many runs they are."""
+    ps = {c.control.label: c.significance.p for c in compared if c.significance.p is not None}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    return [None if c.control.missing else adjusted.get(c.control.label) for c in compared]
 
 
 def macro_differences(

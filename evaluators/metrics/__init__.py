@@ -11,7 +11,7 @@ from evaluators.metrics.compare import (
     ranks,
     significantly_better,
 )
-from evaluators.metrics.critique import contradiction, critique, guessing_f1, self_check
+from evaluators.metrics.critique import contradiction, critique, guessing_f1, judging, self_check
 from evaluators.metrics.cvc import Confidence, cvc_classification, cvc_generation
 from evaluators.metrics.decompose import Decomposition, Significance, decompose, macro
 from evaluators.metrics.efficiency import efficiency, step_labels
@@ -34,11 +34,13 @@ from evaluators.metrics.perf_gain_cost import Standing, pareto_front, perf_gain_
 from evaluators.metrics.power import planned_effect, questions_needed, smallest_effect
 from evaluators.metrics.registry import all_metrics, get, names
 from evaluators.metrics.scored import calibrated, candidates
+from evaluators.metrics.steps import STEP_COUNTS, count_steps
 from evaluators.metrics.trajectory import Graded, Trajectory
 from evaluators.metrics.verification import Verdicts, verification, verify
 
 __all__ = [
     "CONFIDENCE",
+    "STEP_COUNTS",
     "Cells",
     "Comparison",
     "Confidence",
@@ -61,6 +63,7 @@ __all__ = [
     "compare",
     "contradiction",
     "cost",
+    "count_steps",
     "critique",
     "cvc_classification",
     "cvc_generation",
@@ -71,6 +74,7 @@ __all__ = [
     "guessing_f1",
     "holm",
     "jeffreys",
+    "judging",
     "labels",
     "macro",
     "mcnemar",

@@ -12,6 +12,7 @@ from evaluators.controls import (
     ControlComparison,
     PlannedControl,
     compare_control,
+    corrected,
     macro_differences,
 )
 from evaluators.evaluator import Control
@@ -101,6 +102,19 @@ class TestOneTask:
     def test_is_restored_exactly(self, control: PlannedControl) -> None:
         found = compare_control(control, self.method, self.vote)
         assert ControlComparison.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_p_values_are_corrected_for_the_number_of_runs_not_of_kinds() -> None:
+    method, weak = results(*[True] * 8), results(*[False] * 8)
+    greedy = PlannedControl("greedy", "single_pass")
+    tokens = replace(VOTE, kind="sc_tokens")
+    missing = PlannedControl("best_of_n", reason="nobody can rate")
+    found = [
+        compare_control(control, method, weak if control is not greedy else method)
+        for control in (greedy, VOTE, tokens)
+    ]
+    p = mcnemar(0, 8).p_exact
+    assert corrected([*found, compare_control(missing, method, ())]) == [1, 2 * p, 2 * p, None]
 
 
 class TestOverTasks:
