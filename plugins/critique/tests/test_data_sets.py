@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evaluators.cli import run_command
 from evaluators.errors import BadTask, GradeError
 from evaluators.grading import shared
 from evaluators.model import Given
@@ -224,6 +226,17 @@ class TestFolder:
         assert len(Opened().samples) == 3
         assert sources.hub.asked == []
 
+    def test_the_command_names_the_folder_until_it_ends(self, sources, folder, monkeypatch, capsys):
+        (folder / "m.jsonl").write_bytes(jsonl(mistakes()))
+        monkeypatch.delenv("REDRAFT_DATA_DIR")
+        arguments = ["single_pass", "--task", "bbm_multistep_arithmetic", "--model", "echo"]
+        options = ["--data-dir", str(folder), "--no-controls", "--json"]
+        assert run_command(["run", *arguments, *options]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["results"]
+        assert found["n_total"] == 3
+        assert "REDRAFT_DATA_DIR" not in os.environ
+        assert sources.hub.asked == []
+
     def test_refuses_a_file_that_is_not_there(self, folder):
         reason = refused()
         assert (
@@ -407,6 +420,33 @@ async def test_the_process_of_a_task_fetches_and_keeps_the_label(sources):
     assert sample.given == Given("\n".join(mistakes()[0]["steps"]), tuple(mistakes()[0]["steps"]))
     assert (grade.correct, grade.first_error) == (False, 1)
     assert any(path.endswith("multistep_arithmetic.jsonl") for path in sources.hub.asked)
+
+
+class TestDocument:
+    """docs/critique-data.md names what there is."""
+
+    TEXT = (REPOSITORY / "docs" / "critique-data.md").read_text(encoding="utf-8")
+    FOLDER = load_suite("realcritic").path.parent.parent
+
+    @pytest.mark.parametrize(
+        ("prefix", "set_of", "placeholder"),
+        [
+            ("realcritic_", "realcritic", "set"), ("bbm_", "big_bench_mistake", "task"),
+            ("criticbench_thu_", "criticbench_thu", "group"),
+        ],
+    )  # fmt: skip
+    def test_every_task_is_named_with_the_size_of_its_set(self, prefix, set_of, placeholder):
+        (line,) = [one for one in self.TEXT.splitlines() if f"`{prefix}<{placeholder}>`" in one]
+        parts = [path.stem.removeprefix(prefix) for path in self.FOLDER.glob(f"{prefix}*.yaml")]
+        told = line.split("|")[1].partition(" for ")[2].strip()
+        assert sorted(told.split(", ")) == sorted(parts)
+        sources = tomllib.loads((self.FOLDER / "sources.toml").read_text(encoding="utf-8"))
+        assert f"{sum(file['rows'] for file in sources[set_of]['files'].values()):,} " in line
+
+    def test_every_pinned_revision_is_a_commit(self):
+        sources = tomllib.loads((self.FOLDER / "sources.toml").read_text(encoding="utf-8"))
+        pinned = {name: len(source["revision"]) for name, source in sources.items()}
+        assert pinned == {"realcritic": 40, "big_bench_mistake": 40, "criticbench_thu": 0}
 
 
 class TestSuites:
