@@ -159,21 +159,6 @@ critique: tuple[Metric, ...] = (
         unit="difference",
     ),
     _metric(
-        "verdict_acc_lenient",
-        "Verdict acc, lenient",
-        'Share of verdicts that are right, one that cannot be read taken for "correct" '
-        "(2310.04815): (TP + TN) / n.",
-        _over_verdicts(lambda v: v.share(v.approved == v.right, v.right | True, NO_VERDICT)),
-    ),
-    _metric(
-        "verdict_F1_guessed",
-        "F1 wrong, guessed",
-        'F1 of the class "the answer is wrong" that tossing a coin would get on these answers: '
-        "p / (p + 1/2) with p the share of wrong ones.",
-        _over_verdicts(_guessed),
-        direction="none",
-    ),
-    _metric(
         "correction_missing",
         "No correction",
         "Share of critiques without a correction in the layout asked for: missing / n.",
@@ -190,6 +175,25 @@ critique: tuple[Metric, ...] = (
 )
 """Of critiques with their corrections. RealCritic's c2c/Nc is CL, c2i/Nc is 1 - CL, i2c/Ni is CS,
 i2i/Ni is 1 - CS; keeping every given solution gives acc@1, and delta is the gain over that."""
+
+judging: tuple[Metric, ...] = (
+    _metric(
+        "verdict_acc_lenient",
+        "Verdict acc, lenient",
+        'Share of verdicts that are right, one that cannot be read taken for "correct" '
+        "(2310.04815): (TP + TN) / n.",
+        _over_verdicts(lambda v: v.share(v.approved == v.right, v.right | True, NO_VERDICT)),
+    ),
+    _metric(
+        "verdict_F1_guessed",
+        "F1 wrong, guessed",
+        'F1 of the class "the answer is wrong" that tossing a coin would get on these answers: '
+        "p / (p + 1/2) with p the share of wrong ones.",
+        _over_verdicts(_guessed),
+        direction="none",
+    ),
+)
+"""Of verdicts, beside `verification`: other benchmarks' ways to count, and what guessing gets."""
 
 self_check: tuple[Metric, ...] = (
     _metric(

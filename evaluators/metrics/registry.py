@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 from evaluators import entry_points
 from evaluators.errors import AmbiguousName, InputError
 from evaluators.metrics.catalogue import AT_A_TURN, cost, decomposition, quality
-from evaluators.metrics.critique import contradiction, critique, self_check
+from evaluators.metrics.critique import contradiction, critique, judging, self_check
 from evaluators.metrics.efficiency import efficiency
 from evaluators.metrics.labels import labels
 from evaluators.metrics.metric import Metric
@@ -29,6 +29,7 @@ BUNDLED: Mapping[str, Metric] = {
         *labels,
         *verification,
         *critique,
+        *judging,
         *self_check,
         *contradiction,
         *candidates,

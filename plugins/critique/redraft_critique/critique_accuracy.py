@@ -9,7 +9,7 @@ from redraft_critique.judging import Way, Wording, judge
 
 
 @evaluator(
-    metrics=[*metrics.verification, *metrics.critique],
+    metrics=[*metrics.verification, *metrics.judging],
     roles=["critic"],
     source="2310.04815",
     controls=(),

@@ -18,7 +18,7 @@ CORRECT = Prompt.load("redraft_critique", "critique_then_correct/correct")
 
 
 @evaluator(
-    metrics=[*metrics.decomposition, *metrics.critique], roles=["critic"], source="2402.14809"
+    metrics=[*metrics.decomposition, *metrics.judging], roles=["critic"], source="2402.14809"
 )
 async def critique_then_correct(
     ctx: Context, sample: Sample, *, prompt: Wording = "problems"

@@ -6,7 +6,7 @@ from redraft_critique.judging import Wording
 
 
 @evaluator(
-    metrics=[*metrics.decomposition, *metrics.critique],
+    metrics=[*metrics.decomposition, *metrics.judging],
     information="oracle",
     roles=["critic"],
     source="2402.14809",

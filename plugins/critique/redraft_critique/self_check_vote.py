@@ -20,7 +20,7 @@ from redraft_critique.judging import Wording, judge
 
 
 @evaluator(
-    metrics=[*metrics.decomposition, *metrics.self_check, *metrics.critique],
+    metrics=[*metrics.decomposition, *metrics.self_check],
     roles=["critic"],
     source="2310.04815",
     controls=("greedy", "sc_calls", "sc_tokens", "best_of_n"),
