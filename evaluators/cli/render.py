@@ -24,6 +24,11 @@ SHOWN = (
 )  # fmt: skip
 """Rows of the table, in reading order; the rest is in the JSON."""
 
+JUDGED = (
+    "verdict_acc", "verdict_F1_wrong", "verdict_unparsed", "location_acc", "location_F1",
+)  # fmt: skip
+"""Rows about verdicts, each where it has a value."""
+
 _EVERY_RUN = {"decomposition", "cost", "quality", "efficiency", "verification"}
 """Groups of metrics that every run gets."""
 
@@ -43,7 +48,9 @@ def decomposition_table(title: str, found: Decomposition) -> Table:
     Figures that need two answers are left out where there is one.
     """
     table = _table(title, "", "value", "95 % interval", "of", "interval by")
-    for name in (*SHOWN, *_own(found)):
+    judged = [name for name in JUDGED if name in found.estimates]
+    told = [name for name in judged if found.estimates[name].value is not None]
+    for name in (*SHOWN, *told, *_own(found)):
         estimate = found.estimates[name]
         if estimate.value is not None or found.cells is not None:
             table.add_row(get(name).title, *_cells(name, estimate))
