@@ -66,9 +66,7 @@ def cli() -> None:
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command; a failure is one line on standard error (and JSON with `--json`)."""
     try:
-        cli.main(list(arguments), prog_name="python -m evaluators", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        status = cli.main(list(arguments), prog_name="python -m evaluators", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
@@ -78,7 +76,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except RedraftError as error:
         _report(error, as_json="--json" in arguments)
         return BAD_INPUT if isinstance(error, InputError) else FAILED
-    return 0
+    return status if isinstance(status, int) else 0  # click returns the status of an early exit
 
 
 def _report(error: RedraftError, *, as_json: bool) -> None:

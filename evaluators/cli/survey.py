@@ -45,7 +45,7 @@ CRITIQUE_TASKS = ("realcritic_gsm8k", "criticbench_thu_math", "bbm_multistep_ari
     show_default=True,
     help="Solutions to judge, for methods that do; with --data-dir, or where named.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=12, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
     "--free-text-tokens",

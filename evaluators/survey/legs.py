@@ -23,9 +23,9 @@ class Wanted:
     """Questions."""
     critique_tasks: tuple[TaskSpec, ...] = ()
     """Solutions to judge: only for methods that judge what is given."""
-    limit: int = 12
+    limit: int = 8
     """Samples per task."""
-    max_tokens: int | None = 96
+    max_tokens: int | None = 64
     """Most generated tokens of an answer; None leaves it to the task."""
     free_text_tokens: int = 96
     """Most generated tokens of anything else, such as a critique."""

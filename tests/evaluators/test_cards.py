@@ -322,6 +322,14 @@ class TestCommand:
         assert told["requires"] == ["chat"]
         assert "sc_calls" in told["controls"]
 
+    def test_check_reads_the_card(self, plant, capsys) -> None:
+        plant("card_checked", toml(stops=None))
+        assert run_command(["check", "planted", "--json"]) == 1
+        *_, last = json.loads(capsys.readouterr().out)
+        assert last["check"] == "its card, if it has one, can be read and played"
+        assert "stops: Field required" in last["problem"]
+        assert run_command(["check", "single_pass"]) == 0
+
     def test_refuses_a_name_that_is_not_installed(self, capsys) -> None:
         assert run_command(["show", "reask_"]) == 2
         assert "Did you mean reask" in capsys.readouterr().err
