@@ -29,6 +29,9 @@ JUDGED = (
 )  # fmt: skip
 """Rows about verdicts, each where it has a value."""
 
+WHERE_KNOWN = ("CL_excess", "CS_excess", "tokens_per_net_fix")
+"""Rows that stand only where there is a number: most runs ask once, and few mend on balance."""
+
 _EVERY_RUN = {"decomposition", "cost", "quality", "efficiency", "verification"}
 """Groups of metrics that every run gets."""
 
@@ -48,7 +51,7 @@ def decomposition_table(title: str, found: Decomposition) -> Table:
     Figures that need two answers are left out where there is one.
     """
     table = _table(title, "", "value", "95 % interval", "of", "interval by")
-    judged = [name for name in JUDGED if name in found.estimates]
+    judged = [name for name in (*WHERE_KNOWN, *JUDGED) if name in found.estimates]
     told = [name for name in judged if found.estimates[name].value is not None]
     for name in (*SHOWN, *told, *_own(found)):
         estimate = found.estimates[name]
@@ -138,9 +141,9 @@ def controls_table(title: str, compared: Sequence[ControlComparison]) -> Table:
 
     P-values are corrected by Holm for the number of controls; what may be chance is dimmed.
     """
-    table = _table(
-        title, "", "right", "gain", "95 % interval", "p (Holm)", "calls", "tokens out", "n"
-    )
+    table = _table(title, "", "right", "gain", "95 % interval", "p", "calls", "tokens", "n")
+    table.padding = (0, 1, 0, 0)
+    table.caption, table.caption_justify = "gain: the method less the control; p after Holm", "left"
     for column in table.columns[1:]:
         column.no_wrap = True
     by_run: dict[str, list[ControlComparison]] = defaultdict(list)
@@ -155,7 +158,7 @@ def controls_table(title: str, compared: Sequence[ControlComparison]) -> Table:
     for label, (one, *others) in by_run.items():
         p = ps[label]
         table.add_row(
-            f"{label}: {', '.join(TITLES[same.kind] for same in (one, *others))}",
+            f"{label}\n{', '.join(TITLES[same.kind] for same in (one, *others))}",
             _value(one.of_control("acc")),
             _signed(one.difference),
             _interval(one.difference),

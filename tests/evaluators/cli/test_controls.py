@@ -70,6 +70,14 @@ class TestRun:
         assert "review_improve on echo_flips, held against" in said.out
         assert "had to be computed." in said.out
 
+    @pytest.mark.parametrize(("replicates", "shown"), [(1, False), (3, True)])
+    def test_shows_what_goes_beyond_chance_where_replicates_tell(
+        self, replicates: int, shown: bool, command: Command, capsys: Any
+    ) -> None:
+        options = ["--task", "echo_flips", "--limit", "12", "--temperature", "1", "--no-controls"]
+        assert command("run", "reask", *ECHO, *options, "--replicates", replicates) == 0
+        assert ("CL beyond chance" in capsys.readouterr().out) is shown
+
     def test_puts_questions_again_when_told(self, command: Command, capsys: Any) -> None:
         options = ["--task", "echo_flips", "--limit", "6", "--repeat", "4", "--no-controls"]
         assert command("run", "reask", *ECHO, *options, "--json") == 0
