@@ -16,10 +16,10 @@ from evaluators.survey.run import Survey
 MISSING = "–"
 
 _SHOWN = ("acc@1", "acc@last", "CL", "CS", "RSS")
-"""Figures that get an interval in the Markdown table."""
+"""Shares in the Markdown table, with two decimals."""
 
 _COSTS = ("calls", "tokens_out", "tokens_computed")
-"""Figures of which the mean alone is shown."""
+"""Means per sample in the Markdown table, with one."""
 
 
 def as_json(survey: Survey) -> str:
@@ -108,7 +108,7 @@ def _line(row: Row, kinds: Iterable[str]) -> list[str]:
         row.information.replace("_", " "),
         scored,
         *(_cell(row.figures[name], n=row.n) for name in _SHOWN),
-        *(_mean(row.figures[name]) for name in _COSTS),
+        *(_cost(row.figures[name]) for name in _COSTS),
         *differences,
     ]
 
@@ -124,8 +124,11 @@ def _cell(estimate: Estimate, *, n: int | None = None, sign: bool = False) -> st
     )
 
 
-def _mean(estimate: Estimate) -> str:
-    return MISSING if estimate.value is None else f"{estimate.value:.1f}"
+def _cost(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return MISSING
+    interval = f" [{estimate.low:.1f}, {estimate.high:.1f}]" if estimate.has_interval else ""
+    return f"{estimate.value:.1f}{interval}"
 
 
 def _numbers(estimate: Estimate) -> list[Any]:
