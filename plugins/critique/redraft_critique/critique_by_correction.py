@@ -37,6 +37,7 @@ async def critique_by_correction(
     ctx: Context,
     sample: Sample,
     *,
+    own: bool = False,
     turns: Annotated[int, Ge(1), Le(8)] = 1,
     template: Literal["open", "presuming"] = "open",
     check: bool = False,
@@ -45,16 +46,17 @@ async def critique_by_correction(
 ) -> Outcome:
     """Criticise a solution step by step, give a verdict and correct it; the correction is graded.
 
-    RealCritic (arXiv 2501.14492). Where the task gives a solution this is cross-critique, else
-    self-critique of the model's own answer. One reply holds critique, verdict, first wrong step and
+    RealCritic (arXiv 2501.14492): cross-critique of a given solution, or self-critique of the
+    model's own answer. One reply holds critique, verdict, first wrong step and
     correction in a fixed layout; a reply without correction is graded as a whole, as the authors
     do, except its conclusion, and counted. Keeping every solution gives `acc@1`, so `delta` is the
     gain over that; the gain over direct answers is a comparison with `single_pass`. Every turn is
     an answer state, so one run gives the curve over turns; the verdict is the last turn's. Answers
-    have the form of the question, not always a box. Calls: turns, one more where the task gives no
-    solution, one more with the check.
+    have the form of the question, not always a box. Calls: turns, one more for an answer of its
+    own, one more with the check.
 
     Args:
+        own: Judge the model's own answer even where the task gives a solution: self-critique.
         turns: Critiques; before each but the first a message doubts the one before.
         template: Whether the critic is told nothing of the solution, or that it is incorrect, which
             biases the verdict.
@@ -63,7 +65,7 @@ async def critique_by_correction(
         temperature: Of the critiques; 0 is greedy.
         max_tokens: Limit of each critique with its correction.
     """
-    solution = await critique.subject(ctx, sample)
+    solution = await critique.subject(ctx, sample, own=own)
     shown = {
         "question": strategies.question_text(sample),
         "solution": critique.quoted(_text(sample, solution), critique.LABEL),
@@ -102,7 +104,9 @@ async def critique_by_correction(
 def _text(sample: Sample, solution: Reply | Answer) -> str:
     """Return the solution as it is shown: by numbers, where the task gives its steps."""
     given = sample.given
-    return critique.numbered_steps(given.steps) if given and given.steps else solution.text
+    if given is None or not given.steps or solution.text != given.text:
+        return solution.text
+    return critique.numbered_steps(given.steps)
 
 
 async def _qualified(ctx: Context, shown: Mapping[str, str], reply: Reply) -> bool | None:

@@ -21,7 +21,7 @@ CORRECT = Prompt.load("redraft_critique", "critique_then_correct/correct")
     metrics=[*metrics.decomposition, *metrics.judging], roles=["critic"], source="2402.14809"
 )
 async def critique_then_correct(
-    ctx: Context, sample: Sample, *, prompt: Wording = "problems"
+    ctx: Context, sample: Sample, *, own: bool = False, prompt: Wording = "problems"
 ) -> Outcome:
     """Criticise a given solution, or the model's own answer, then answer anew with the critique.
 
@@ -29,12 +29,14 @@ async def critique_then_correct(
     as `[[correct]]` or `[[wrong]]`, its figure is `verdict_F1_wrong`; C sees question, solution and
     the critique in full, whatever its verdict, and its figure is `acc@last`, beside `acc@1` of
     keeping every solution. Answers have the task's form, not the benchmark's brackets, and the
-    task's decoding. Calls: 2, or 3 where the task gives no solution.
+    task's decoding. Calls: 2, or 3 for an answer of its own.
 
     Args:
+        own: Judge the model's own answer even where the task gives a solution: self-critique.
         prompt: How the critic is asked: to look for problems, verify, review, or by principles.
     """
-    return await correct(ctx, sample, await critique.subject(ctx, sample), wording=prompt)
+    solution = await critique.subject(ctx, sample, own=own)
+    return await correct(ctx, sample, solution, wording=prompt)
 
 
 async def correct(

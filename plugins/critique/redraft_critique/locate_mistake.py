@@ -36,6 +36,7 @@ async def locate_mistake(
     ctx: Context,
     sample: Sample,
     *,
+    own: bool = False,
     method: Literal["direct_trace", "direct_step", "cot_step"] = "direct_step",
 ) -> Outcome:
     """Find the first wrong step of a given solution, or of the model's own answer.
@@ -47,13 +48,14 @@ async def locate_mistake(
     one paragraph. The figures are `location_acc` and its like, which need gold locations: a
     solution with a mistake may still end right, so those of verdicts say less here. A reply that
     cannot be read is a miss; by step, one among replies of `Yes` leaves the location open. Calls:
-    1 by trace, else the number of the step found, at most the steps; one more where the task gives
-    no solution.
+    1 by trace, else the number of the step found, at most the steps; one more for an answer of its
+    own.
 
     Args:
+        own: Judge the model's own answer even where the task gives a solution: self-critique.
         method: The whole trace at once, step by step with one word, or with reasoning.
     """
-    solution = await critique.subject(ctx, sample)
+    solution = await critique.subject(ctx, sample, own=own)
     steps = critique.steps_of(sample, solution.text)
     if not steps:
         blank = Verdict(0, None, solution.node)

@@ -78,6 +78,13 @@ class TestSelfCritique:
         assert critique.quoted("Answer: 41", critique.LABEL) in asked
         assert ctx.nodes[1].parents == (0,)
 
+    async def test_and_where_it_is_asked_to(self) -> None:
+        given = Given("Answer: 43", steps=("Answer: 43",))
+        ctx = ScriptedContext(["Answer: 41", FIXED], given=given)
+        outcome = await critique_by_correction(ctx, ctx.sample, own=True)
+        assert [answer.text for answer in outcome.answers] == ["Answer: 41", "Answer: 42"]
+        assert "43" not in ctx.model.requests[1].messages[-1].content
+
 
 class TestTurns:
     @pytest.mark.parametrize("turns", [1, 2, 4])

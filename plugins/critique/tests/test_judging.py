@@ -111,6 +111,15 @@ class TestCritiqueThenCorrect:
         assert ctx.model.requests[1].messages[-1].content.count("===== end critique =====") == 1
 
 
+@pytest.mark.parametrize(
+    "method", [critique_accuracy, critique_then_correct, critique_then_correct_oracle]
+)
+async def test_judges_its_own_answer_where_asked_to(method) -> None:
+    result = await play(method, ["Answer: 41", "Off.", "Answer: 42"], given=RIGHT, own=True)
+    assert result.nodes[0].kind == "answer"
+    assert result.answers[0].text == "Answer: 41"
+
+
 class TestOracle:
     async def test_leaves_what_is_right(self) -> None:
         result = await play(critique_then_correct_oracle, ["Answer: 41"], given=RIGHT)

@@ -94,6 +94,11 @@ class TestOwnAnswers:
         assert (result.calls, result.verdicts[0].step) == (3, 1)
         assert result.facts == {"steps": 2}
 
+    async def test_are_judged_where_asked_to(self) -> None:
+        result = await located(["6 * 7\nAnswer: 42", "Yes", "No"], own=True)
+        assert (result.calls, result.verdicts[0].step) == (3, 1)
+        assert result.answers[0].grade.first_error is None
+
     async def test_a_blank_answer_has_no_steps(self) -> None:
         result = await play(locate_mistake, [" "])
         assert (result.calls, result.verdicts[0].value) == (1, None)
