@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -179,6 +179,20 @@ def read_yaml(path: Path, _above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in _above:
         raise BadFile(path=str(path), line=None, reason="includes itself")
     try:
+        stat = path.stat()
+    except OSError as error:
+        raise BadFile(path=str(path), line=None, reason=str(error)) from error
+    config = dict(_parsed(path, stat.st_mtime_ns, stat.st_size))
+    merged: dict[str, Any] = {}
+    for name in _listed(config.pop("include", ())):
+        merged |= read_yaml((path.parent / name).resolve(), (*_above, path))
+    return merged | config
+
+
+@lru_cache(maxsize=2048)
+def _parsed(path: Path, _changed: int, _size: int) -> dict[str, Any]:
+    """Parse a file once as long as it is the same: suites look at all files for every task."""
+    try:
         config = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
@@ -187,10 +201,7 @@ def read_yaml(path: Path, _above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise BadFile(path=str(path), line=None, reason=str(error)) from error
     if not isinstance(config, dict):
         raise BadFile(path=str(path), line=None, reason="does not hold a mapping")
-    merged: dict[str, Any] = {}
-    for name in _listed(config.pop("include", ())):
-        merged |= read_yaml((path.parent / name).resolve(), (*_above, path))
-    return merged | config
+    return config
 
 
 def _listed(names: str | Iterable[str]) -> list[str]:
