@@ -104,11 +104,13 @@ def hold_against_controls(run: StoredRun) -> dict[str, tuple[ControlComparison, 
         BadFile: A control's folder is damaged.
     """
     found: dict[str, StoredRun | None] = {}
+    home = run.source.resolve().parent
 
     def read(folder: str) -> StoredRun | None:
         if folder not in found:
-            place = run.source / folder
-            found[folder] = read_folder(place) if (place / MANIFEST).exists() else None
+            place = (run.source / folder).resolve()  # a manifest may come from anybody
+            there = place.is_relative_to(home) and (place / MANIFEST).exists()
+            found[folder] = read_folder(place) if there else None
         return found[folder]
 
     def compared(task: str, held: HeldAgainst) -> ControlComparison:

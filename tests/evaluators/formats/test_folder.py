@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from evaluators.controls import HeldAgainst, PlannedControl
 from evaluators.errors import BadFile
+from evaluators.formats.comparing import hold_against_controls
 from evaluators.formats.folder import read_folder, write_folder
 from evaluators.formats.reading import read_one, read_runs
 from evaluators.formats.results import to_json
@@ -31,6 +33,37 @@ def test_a_run_is_read_back_exactly(folder: Path, stored: StoredRun) -> None:
     assert list(found.results) == ["sums", "words/de"]
     for task, results in stored.results.items():
         assert [to_json(r) for r in found.results[task]] == [to_json(r) for r in results]
+
+
+def test_what_a_run_is_held_against_is_read_back_exactly(folder: Path, stored: StoredRun) -> None:
+    vote = PlannedControl("sc_calls", "self_consistency", {"samples": 3, "temperature": 0.5})
+    none = PlannedControl("best_of_n", reason="nobody can rate")
+    held = {"sums": (HeldAgainst(vote, "../controls/x"), HeldAgainst(none)), "words/de": ()}
+    run = replace(stored.run, control="reask@2")
+    list(write_folder(folder, replace(stored, controls=held, run=run)))
+    found = read_folder(folder)
+    assert found.controls == held
+    assert (found.run.control, found.run.name) == ("reask@2", "reask@2")
+
+
+def test_manifests_from_before_there_were_controls_are_read(folder: Path) -> None:
+    _edit(folder, lambda data: (data.pop("controls"), data["run"].pop("control")))
+    found = read_folder(folder)
+    assert (found.controls, found.run.name) == ({}, found.run.evaluator)
+
+
+def test_controls_are_looked_for_beside_the_run_only(folder: Path, stored: StoredRun) -> None:
+    held = HeldAgainst(PlannedControl("greedy", "single_pass"), "../beside")
+    list(write_folder(folder.parent / "beside", stored))
+    list(write_folder(folder.parents[1] / "elsewhere", stored))
+    for run, reason in {
+        "../beside": "",
+        "../../elsewhere": "its results are not where the manifest says",
+        str(folder.parents[1] / "elsewhere"): "its results are not where the manifest says",
+    }.items():
+        moved = replace(stored, controls={"sums": (replace(held, run=run),)})
+        (found,) = hold_against_controls(moved)["sums"]
+        assert found.control.reason == reason
 
 
 def test_export_import_export_is_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -102,8 +135,23 @@ class TestRefusals:
             (lambda data: data["tasks"]["sums"]["info"].pop("digest"), "info.digest"),
             (lambda data: data["tasks"]["sums"].update(transcripts="none.jsonl"), "none.jsonl"),
             (lambda data: data.update(origin="else"), "values to unpack"),
+            (lambda data: data.update(controls={"sums": [{"run": "x"}]}), "planned"),
+            (lambda data: data.update(controls={"sums": [{"planned": {"kind": "x"}}]}), "kind"),
+            (lambda data: data.update(controls=3), "int"),
         ],
-        ids=["format", "version", "run", "seed", "time", "info", "file", "origin"],
+        ids=[
+            "format",
+            "version",
+            "run",
+            "seed",
+            "time",
+            "info",
+            "file",
+            "origin",
+            "planned",
+            "kind",
+            "controls",
+        ],
     )
     def test_refuses_a_damaged_manifest(self, change: Any, reason: str, folder: Path) -> None:
         _edit(folder, change)
