@@ -7,13 +7,18 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
+from evaluators.controls import TITLES
 from evaluators.metrics import Estimate, get
+from evaluators.model import Information
 from evaluators.survey.rows import FIGURES, Row
 from evaluators.survey.run import Survey
 
 MISSING = "–"
+
+_CLASSES = get_args(Information)
+"""Results of different classes are never ranked together."""
 
 _SHOWN = ("acc@1", "acc@last", "CL", "CS", "RSS")
 """Shares in the Markdown table, with two decimals."""
@@ -60,8 +65,12 @@ def as_markdown(survey: Survey) -> str:
     """Return a table per task, what was left out and how to read it."""
     blocks = ["# What every method comes to on one model", _preface(survey)]
     for task, rows in groupby(survey.rows, key=lambda row: row.task):
-        listed = list(rows)
-        blocks += [f"## {task}", _table(listed)]
+        blocks.append(f"## {task}")
+        by_class = sorted(rows, key=lambda row: _CLASSES.index(row.information))
+        for information, same in groupby(by_class, key=lambda row: row.information):
+            if information != _CLASSES[0]:
+                blocks.append(f"Of class {information.replace('_', ' ')}, no match for the others:")
+            blocks.append(_table(list(same)))
         if skipped := survey.skipped.get(task):
             blocks.append(_left_out(skipped))
     done = {row.task for row in survey.rows}
@@ -81,16 +90,19 @@ def _preface(survey: Survey) -> str:
         "prompts and parameters are the methods' defaults.\n\n"
         "Figures in brackets are 95 % intervals; where the denominator is not n it stands behind "
         "a slash. “computed” is the part of the generated tokens that no other method had asked "
-        "for before. “less greedy …” are paired differences of the last answer's accuracy from "
-        "controls at equal compute."
+        "for before. “less one greedy answer” and the like are paired differences of the last "
+        "answer's accuracy from controls at equal compute. “–” is a figure that there is none of, "
+        "such as CL where no first answer was right, or with one answer; `table.json` has the "
+        "reason of each."
     )
 
 
 def _table(rows: Sequence[Row]) -> str:
+    titles = {str(kind): title for kind, title in TITLES.items()}
     kinds = sorted({control["kind"] for row in rows for control in row.controls})
     head = [
-        "method", "class", "n", *(_title(name) for name in (*_SHOWN, *_COSTS)),
-        *(f"less {kind}" for kind in kinds),
+        "method", "n", *(_title(name) for name in (*_SHOWN, *_COSTS)),
+        *(f"less {titles[kind]}" for kind in kinds),
     ]  # fmt: skip
     lines = [head, ["-"] * len(head), *(_line(row, kinds) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -105,7 +117,6 @@ def _line(row: Row, kinds: Iterable[str]) -> list[str]:
     scored = f"{row.n}" if row.n == row.n_total else f"{row.n} of {row.n_total}"
     return [
         f"`{row.method}`",
-        row.information.replace("_", " "),
         scored,
         *(_cell(row.figures[name], n=row.n) for name in _SHOWN),
         *(_cost(row.figures[name]) for name in _COSTS),
@@ -114,10 +125,10 @@ def _line(row: Row, kinds: Iterable[str]) -> list[str]:
 
 
 def _cell(estimate: Estimate, *, n: int | None = None, sign: bool = False) -> str:
-    if estimate.value is None:
-        return MISSING
     of = estimate.denominator
     counted = f" /{of:g}" if n is not None and of is not None and of != n else ""
+    if estimate.value is None:
+        return MISSING + counted
     interval = f" [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate.has_interval else ""
     return (
         f"{estimate.value:+.2f}{interval}" if sign else f"{estimate.value:.2f}{interval}{counted}"

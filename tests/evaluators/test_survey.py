@@ -165,7 +165,7 @@ class TestCommand:
         assert rows["single_pass"]["CL"] == ""
         assert {"acc@1 low", "acc@1 high", "acc@1 n", "less greedy"} <= rows["reask"].keys()
         text = (tmp_path / "table.md").read_text()
-        assert "| `self_refine` | intrinsic | 2 |" in text
+        assert "| `self_refine` | 2 |" in text
         assert (tmp_path / "runs" / "echo_flips" / "reask" / "manifest.json").is_file()
 
     def test_a_finished_survey_is_read_and_not_run(self, tmp_path: Path, capsys) -> None:
