@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 
 from evaluators.answers import answer_key
 from evaluators.formats.stored import StoredRun
@@ -127,14 +128,15 @@ def solutions(runs: Sequence[StoredRun], drops: Drops) -> dict[Question, list[st
 
 def generators(runs: Sequence[StoredRun]) -> list[str]:
     """Name the model of every run; two of one name are told apart by their fingerprints."""
+    models = [run.run.model for run in runs]
+    # A folder's path is nobody's business but its owner's.
+    names = [Path(model).name if Path(model).is_absolute() else model for model in models]
     prints: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        prints[run.run.model].add(run.run.fingerprint)
+    for name, run in zip(names, runs, strict=True):
+        prints[name].add(run.run.fingerprint)
     return [
-        run.run.model
-        if len(prints[run.run.model]) == 1
-        else f"{run.run.model}@{run.run.fingerprint[:8]}"
-        for run in runs
+        name if len(prints[name]) == 1 else f"{name}@{run.run.fingerprint[:8]}"
+        for name, run in zip(names, runs, strict=True)
     ]
 
 

@@ -174,6 +174,11 @@ class TestSolutions:
         runs = [run(fingerprint="aaaaaaaaaa"), run(fingerprint="bbbbbbbbbb"), run(model="large")]
         assert generators(runs) == ["small@aaaaaaaa", "small@bbbbbbbb", "large"]
 
+    def test_of_a_local_model_only_the_folders_name_is_told(self):
+        assert generators([run(model="/home/me/models/mine"), run(model="acme/mine")]) == [
+            "mine", "acme/mine",
+        ]  # fmt: skip
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
