@@ -59,21 +59,17 @@ def _contained(run_id: int) -> bool:
 
 
 def _make(run_id: int) -> bool:
+    run = Run.objects.select_related("model", "evaluator", "suite", "submission").get(pk=run_id)
+    planned = _planned(run)  # reads all of its results, so under no lock
     with transaction.atomic():
-        # Who waits here for another sweeper finds nothing left to do.
-        locked = Run.objects.select_for_update(no_key=True, of=("self",))
-        run = (
-            locked.select_related("model", "evaluator", "suite", "submission__model")
-            .filter(pk=run_id, controls_made_at__isnull=True)
-            .first()
-        )
-        if run is None:
-            return False
-        planned = _planned(run)
         one_at_a_time(run.model)
+        # Who waited here for another sweeper finds nothing left to do.
+        unmade = Run.objects.filter(pk=run_id, controls_made_at__isnull=True)
+        if unmade.select_for_update(no_key=True).first() is None:
+            return False
         for control in planned:
             _hold_against(run, control)
-        Run.objects.filter(pk=run.pk).update(controls_made_at=ClockTimestamp())
+        unmade.update(controls_made_at=ClockTimestamp())
     log.info("%s is held against %d controls", run.public_id, len(planned))
     return True
 
