@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evaluators.metrics.estimate import Estimate, null
 from evaluators.metrics.estimators import bootstrapped, cluster_totals, proportion, within
+from evaluators.metrics.judgement import Judgement
 from evaluators.metrics.measures import LAST, NONE_WRONG, NOTHING_SCORED, ONE_ANSWER, accuracy_at
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.trajectory import Graded, Trajectory
-from evaluators.metrics.verification import NO_VERDICT, Verdicts
+from evaluators.metrics.verification import NO_VERDICT, Verdicts, verification
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +89,23 @@ def _guessed(verdicts: Verdicts) -> Estimate:
     low, high = (None if end is None else guessing_f1(end) for end in (wrong.low, wrong.high))
     value = guessing_f1(wrong.value)
     return Estimate(value, low, high, wrong.n, wrong.n_total, method=wrong.method)
+
+
+def _certainty_auroc(trajectories: Sequence[Trajectory]) -> Estimate:
+    """AUROC of what was noted as certainty of the first answer; null, as noted, is infinite."""
+    graded = Graded.of(trajectories)
+    sure = [(t, t.facts["certainty"]) for t in graded.scored if "certainty" in t.facts]
+    if not sure:
+        return null("no certainty was noted", n_total=graded.n_total)
+    scored = [
+        replace(t, judgements=(Judgement(t.correct[0], None, score),))
+        for t, found in sure
+        for score in [float(found) if isinstance(found, int | float) else math.inf]
+    ]
+    return replace(_AUROC.compute(scored), n_total=graded.n_total)
+
+
+_AUROC = next(metric for metric in verification if metric.name == "verdict_AUROC")
 
 
 Facts = Callable[[Graded], "tuple[Bools, Bools]"]
@@ -203,6 +222,13 @@ self_check: tuple[Metric, ...] = (
         "(err_1 - err_T) / err_1.",
         _error_reduction,
         unit="ratio",
+    ),
+    _metric(
+        "certainty_AUROC",
+        "Certainty AUROC",
+        "Chance that a right vote was more certain than a wrong one, by ln(f1 / f2), ties half: "
+        "U / (n1 n0).",
+        _certainty_auroc,
     ),
 )
 """Of filters behind a vote."""

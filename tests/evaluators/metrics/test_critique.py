@@ -159,6 +159,22 @@ class TestNotes:
         assert figure(name, []).reason == "no sample was scored"
 
 
+class TestCertainty:
+    def test_a_unanimous_vote_is_the_most_certain(self) -> None:
+        """Of four pairs of a right and a wrong vote the right one is surer in three."""
+        votes = [(True, None), (True, 0.7), (False, 1.1), (False, 0.0)]
+        told = [
+            Trajectory(str(i), (right, right), facts={"certainty": sure})
+            for i, (right, sure) in enumerate(votes)
+        ]
+        found = figure("certainty_AUROC", told)
+        assert (found.value, found.n, found.method) == (0.75, 4, "hanley-mcneil")
+
+    def test_is_null_without_any(self) -> None:
+        assert figure("certainty_AUROC", noted({})).reason == "no certainty was noted"
+        assert figure("certainty_AUROC", noted({"certainty": 0.1})).value is None
+
+
 class TestContradictions:
     PAIRS = noted(
         {"contradictory": True, "noticed": True, "settled": True},
