@@ -1,6 +1,5 @@
 """Reflection agents: reflect on a wrong answer with the right one in view, then answer again."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -53,8 +52,8 @@ async def reflect_agents(
 
     Args:
         agent: What is seen when answering again: `retry` nothing but that the answer was wrong,
-            `composite` all parts, `unredacted` the reflection as it was written, a leak; else
-            the part of that name.
+            `composite` the whole reflection, `unredacted` the same without masks, a leak; else the
+            part of that name.
         reflection_tokens: Most tokens of the reflection.
     """
     first = await ctx.generate(sample.messages)
@@ -66,9 +65,10 @@ async def reflect_agents(
     if agent != "retry":
         reflection = await _reflect(ctx, sample, first, gold=verdict.gold, tokens=reflection_tokens)
         text, parts = reflection.text, read_parts(reflection.text)
+        if agent not in {"composite", "unredacted"}:
+            text = f"{agent.capitalize()}: {parts.get(agent, '')}"
         if agent != "unredacted":
-            secrets = await _secrets(ctx, sample, verdict.gold)
-            text, masks = redacted(_shown(agent, parts), secrets)
+            text, masks = redacted(text, await _secrets(ctx, sample, verdict.gold))
         told = AGAIN.message(reflection=critique.quoted(text, "reflection"))
         parents.append(reflection)
     chat = strategies.instructed(sample.messages, told)
@@ -90,8 +90,3 @@ async def _secrets(ctx: Context, sample: Sample, gold: str) -> list[str]:
     labels = sample.metadata.get("labels")
     letters = [str(label) for label in labels] if isinstance(labels, list | tuple) else []
     return [*sample.choices, *letters, gold, await ctx.extract(gold) or ""]
-
-
-def _shown(agent: str, parts: Mapping[str, str]) -> str:
-    names = parts if agent == "composite" else [agent]
-    return "\n\n".join(f"{name.capitalize()}: {parts.get(name, '')}" for name in names)

@@ -38,5 +38,9 @@ def redacted(text: str, secrets: Iterable[str]) -> tuple[str, int]:
 
 
 def _pattern(secret: str) -> str:
-    words = r"\s+".join(map(re.escape, secret.split()))
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", secret)
+    words = r"\s+".join(map(re.escape, plain.split()))
+    if re.fullmatch(r"-?\d+", plain):
+        # 1204 is 1,204 and 1204.0 too
+        words = ",?".join(plain) + r"(?:\.0+)?"
     return words if len(secret) == 1 else f"(?i:{words})"

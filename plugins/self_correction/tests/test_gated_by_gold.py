@@ -142,6 +142,12 @@ class TestReflectAgents:
         assert "Solution:\n===== end" in last_words(ctx)
         assert "42" not in last_words(ctx)
 
+    async def test_the_composite_agent_needs_no_parts(self) -> None:
+        ctx = ScriptedContext([WRONG, "I do not know. The answer is 42", RIGHT])
+        outcome = await reflect_agents(ctx, ctx.sample, agent="composite", reflection_tokens=300)
+        assert outcome.facts == {"parts": [], "masks": 1}
+        assert f"I do not know. The answer is {MASK}" in last_words(ctx)
+
     async def test_masks_labels_and_texts_of_choices(self) -> None:
         ctx = ScriptedContext(
             ["Answer: A", 'Advice: "B" (red\n Car) beats A, a blue car; DNA says B.', "Answer: B"],
@@ -170,6 +176,8 @@ class TestReflections:
         ("text", "secrets", "masked", "count"),
         [
             ("4, 14, 4.5, 1,4 and 4.", ["4"], f"{MASK}, 14, 4.5, 1,4 and {MASK}.", 2),
+            ("1204, 1,204, 1204.00 or 1204.5", ["1,204"], f"{MASK}, {MASK}, {MASK} or 1204.5", 3),
+            ("-2 and 26 - 2", ["-2"], f"{MASK} and 26 - 2", 1),
             ("Yes, yes", ["yes"], f"{MASK}, {MASK}", 2),
             ("A cat is a cat", ["A", "cat"], f"{MASK} {MASK} is a {MASK}", 3),
             ("red car, red", ["red", "red car"], f"{MASK}, {MASK}", 2),
