@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import CoroutineType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evaluators.api import Answer, Context, Outcome, evaluator, metrics
+from evaluators.engine import evaluate
 from evaluators.errors import BadTask
 from evaluators.formats.regrade import regrade
 from evaluators.formats.results import from_json, to_identity, to_json
 from evaluators.model import AnswerState, Given, Grade, Sample, SampleResult, user
 from evaluators.tasks import TaskSpec, open_tasks
 from evaluators.tasks.loading import OpenTask
+from evaluators.testing import ScriptedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # lm-eval's dependencies
 
@@ -163,6 +168,65 @@ def test_nothing_that_an_evaluator_is_given_depends_on_a_label(write, labels):
     assert [other.grade(i, [text])[0]["correct"] for i, text in enumerate(texts)] == [
         right for right, _ in labels
     ]
+
+
+MARKS = {"gold": "the-gold-answer-itself", "slip": 424242}
+"""Values of a document that would be recognised wherever they turned up."""
+
+
+async def test_nothing_an_evaluator_can_reach_holds_gold_or_the_first_mistake(write):
+    """Look through every object behind context and sample, while the evaluator works."""
+    docs = [{**DOCS[0], "a": MARKS["gold"], "slip": MARKS["slip"]}]
+    fields = {key: GIVEN[key] for key in ("text", "label", "first_error", "author")}
+    seen: list[object] = []
+
+    @evaluator(metrics=[*metrics.decomposition])
+    async def curious(ctx: Context, sample: Sample) -> Outcome:
+        """Look around, then answer with what was given."""
+        node = ctx.record("given", sample.given.text)
+        await ctx.extract(sample.given.text)
+        await ctx.generate(sample.messages)
+        seen.extend(reachable([ctx, sample]))
+        return Outcome([Answer(sample.given.text, node.idx)])
+
+    kept: list[SampleResult] = []
+
+    async def keep(result: SampleResult) -> None:
+        kept.append(result)
+
+    folder = task(write, docs, fields).parent
+    async with open_tasks([TaskSpec("g")], include_paths=[folder]) as tasks:
+        samples = await tasks["g"].samples()
+        await evaluate(
+            curious, {}, task=tasks["g"], samples=samples,
+            models={"actor": ScriptedModel(["4"])}, sink=keep,
+        )  # fmt: skip
+    assert docs[0]["work"] in {text for text in seen if isinstance(text, str)}
+    assert "TaskProcess" in {type(thing).__name__ for thing in seen}
+    assert [thing for thing in seen if holds_a_mark(thing)] == []
+    (answer,) = kept[0].answers
+    assert (answer.grade.gold, answer.grade.first_error) == (MARKS["gold"], MARKS["slip"])
+
+
+def reachable(roots: list[object]) -> list[object]:
+    """Return every object behind the roots, but no code: that leads to the test itself."""
+    skipped = (ModuleType, FunctionType, type, FrameType, CoroutineType, MethodType)
+    found: dict[int, object] = {}
+    pending = list(roots)
+    while pending:
+        thing = pending.pop()
+        if id(thing) not in found and not isinstance(thing, skipped):
+            found[id(thing)] = thing
+            pending += gc.get_referents(thing)
+    return list(found.values())
+
+
+def holds_a_mark(thing: object) -> bool:
+    if isinstance(thing, bytes | bytearray):
+        thing = thing.decode("utf-8", "replace")
+    if isinstance(thing, str):
+        return str(MARKS["gold"]) in thing or str(MARKS["slip"]) in thing
+    return type(thing) is int and thing == MARKS["slip"]
 
 
 REFUSED = {
