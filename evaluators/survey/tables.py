@@ -71,12 +71,19 @@ def as_markdown(survey: Survey) -> str:
             if information != _CLASSES[0]:
                 blocks.append(f"Of class {information.replace('_', ' ')}, no match for the others:")
             blocks.append(_table(list(same)))
-        if skipped := survey.skipped.get(task):
-            blocks.append(_left_out(skipped))
     done = {row.task for row in survey.rows}
     for task, skipped in survey.skipped.items():
         if task not in done:
             blocks += [f"## {task}", _left_out(skipped)]
+    ran = {row.method for row in survey.rows}
+    nowhere = {
+        name: reason
+        for skipped in survey.skipped.values()
+        for name, reason in skipped.items()
+        if name not in ran
+    }
+    if nowhere:
+        blocks += ["## On no task", _left_out(nowhere)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -156,4 +163,4 @@ def _left_out(skipped: Mapping[str, str]) -> str:
     for name, reason in skipped.items():
         by_reason.setdefault(reason, []).append(f"`{name}`")
     told = [f"- {', '.join(names)}: {reason}" for reason, names in sorted(by_reason.items())]
-    return "Not run here:\n\n" + "\n".join(told)
+    return "Not run:\n\n" + "\n".join(told)

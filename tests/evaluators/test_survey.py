@@ -14,6 +14,7 @@ import pytest
 
 from evaluators.cards import inspect_evaluators
 from evaluators.cli import run_command
+from evaluators.engine import Limits, evaluate
 from evaluators.errors import BadTask, NotInstalled
 from evaluators.model import (
     ChatRequest,
@@ -21,16 +22,18 @@ from evaluators.model import (
     Completion,
     LikelihoodRequest,
     Likelihoods,
+    SampleResult,
     Sampling,
     TokenLogprob,
     Usage,
     user,
 )
+from evaluators.registry import load_evaluator
 from evaluators.runtimes import ModelSpec
 from evaluators.survey import Leg, Wanted, as_markdown, plan_legs, run_survey
 from evaluators.survey.calls import CallFile, RememberedModel
 from evaluators.tasks import TaskSpec
-from evaluators.testing import ScriptedModel
+from evaluators.testing import ScriptedModel, ScriptedTask
 
 ALL = frozenset({"chat", "prefix", "token_logprobs", "label_likelihood", "echo"})
 ECHO = ModelSpec("echo", "echo", {})
@@ -134,6 +137,25 @@ class TestLegs:
 
 
 class TestRun:
+    async def test_limits_free_text_and_leaves_answers_to_the_task(self) -> None:
+        model, task = ScriptedModel(["Answer: 41", "Verdict: wrong", "Answer: 42"]), ScriptedTask()
+        results: list[SampleResult] = []
+
+        async def keep(result: SampleResult) -> None:
+            results.append(result)
+
+        await evaluate(
+            load_evaluator("self_refine"),
+            {"max_attempts": 1},
+            task=task,
+            samples=await task.samples(),
+            models={"actor": model},
+            sink=keep,
+            limits=Limits(free_text_tokens=5),
+        )
+        limits = [node.sampling.max_tokens for node in results[0].nodes if node.sampling]
+        assert limits == [64, 5, 64]
+
     async def test_leaves_out_an_optional_task_that_cannot_be_opened(self, tmp_path: Path) -> None:
         wanted = Wanted(ECHO, (TaskSpec("echo_flips"),), limit=1, controls=False)
         cards = inspect_evaluators(["reask"])
