@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from evaluators.formats.lm_eval_files import write_lm_eval
 from evaluators.formats.lm_eval_reading import read_lm_eval
 from evaluators.formats.reading import read_one
 from evaluators.formats.stored import StoredRun
+from evaluators.model import Given, SampleResult
 
 STAMP = "2026-01-02T03-04-05.678901"
 
@@ -110,6 +112,27 @@ class TestOurs:
                 assert read.sample.messages == kept.sample.messages
                 assert read.sample.question == kept.sample.question
                 assert read.nodes[-1].messages == kept.nodes[-1].messages
+
+    def test_a_given_solution_and_its_first_mistake(
+        self, stored: StoredRun, tmp_path: Path
+    ) -> None:
+        told = Given("2 + 2 is 5.\nIt is 5", ("2 + 2 is 5.", "It is 5"), "somebody")
+
+        def judged(result: SampleResult) -> SampleResult:
+            first, *others = result.answers
+            grade = replace(first.grade, first_error=0)
+            answers = (replace(first, grade=grade), *others)
+            return replace(result, sample=replace(result.sample, given=told), answers=answers)
+
+        results = [judged(result) for result in stored.results["sums"] if result.answers]
+        write_lm_eval(
+            tmp_path / "lm", results, tasks={"sums": stored.tasks["sums"]}, run=stored.run
+        )
+        again = read_one(tmp_path / "lm").results["sums"]
+        assert {result.sample.given for result in again} == {told}
+        assert [[a.grade.first_error for a in result.answers] for result in again] == [
+            [a.grade.first_error for a in result.answers] for result in results
+        ]
 
     def test_what_the_run_was(self, found: StoredRun, stored: StoredRun) -> None:
         assert found.origin == "lm-eval"
