@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from django.db import transaction
+from django.db.models import Avg, Exists, OuterRef, Q
 
 from evaluators.controls import PlannedControl, plan_controls
 from evaluators.errors import InputError
 from evaluators.metrics import Trajectory
 from evaluators.model import CAPABILITIES
 from evaluators.registry import load_evaluator
-from leaderboard.runs.models import Run, RunControl, State, Submission
+from leaderboard.runs.models import Run, RunControl, SampleResult, State, Submission
+from leaderboard.runs.models.work import TERMINAL
 from leaderboard.runs.services.checking import offered
 from leaderboard.runs.services.clock import ClockTimestamp
 from leaderboard.runs.services.making import (
@@ -31,17 +33,26 @@ ACTOR = "controls"
 
 ITSELF = "it would be this very run"
 
+WAITING = "sized once the vote at the same calls is done"
+"""Why there is no vote at the same tokens yet: what a sampled answer costs, another vote tells."""
+
+NO_PLAN = "the method is held against no such vote any more"
+
+FIRST_VOTE, SECOND_VOTE = "sc_calls", "sc_tokens"
+
 
 def make_controls() -> int:
-    """Make what completed runs are to be held against; return for how many runs that was done.
+    """Make what completed runs are to be held against; return how often something was made.
 
     Whoever comes first does it, all of a run's controls in one transaction: a worker that dies on
-    the way leaves nothing behind, and the next round of any sweeper does it again.
+    the way leaves nothing behind, and the next round of any sweeper does it again. The vote at the
+    same tokens comes second, when the vote at the same calls has told what a sampled answer costs.
     """
     waiting = Run.objects.filter(
         state=State.COMPLETED, with_controls=True, controls_made_at__isnull=True
     )
-    return sum(_contained(pk) for pk in waiting.order_by("pk").values_list("pk", flat=True))
+    made = sum(_contained(_make, pk) for pk in waiting.order_by("pk").values_list("pk", flat=True))
+    return made + sum(_contained(_size, pk) for pk in _to_size())
 
 
 def ask_for_controls(run: Run) -> None:
@@ -50,11 +61,11 @@ def ask_for_controls(run: Run) -> None:
     run.refresh_from_db()
 
 
-def _contained(run_id: int) -> bool:
+def _contained(make: Callable[[int], bool], key: int) -> bool:
     try:
-        return _make(run_id)
+        return make(key)
     except Exception:
-        log.exception("the controls of run %s could not be made; they are tried again", run_id)
+        log.exception("%s %s: no controls were made; it is tried again", make.__name__, key)
         return False
 
 
@@ -67,14 +78,58 @@ def _make(run_id: int) -> bool:
         unmade = Run.objects.filter(pk=run_id, controls_made_at__isnull=True)
         if unmade.select_for_update(no_key=True).first() is None:
             return False
+        votes = any(each.kind == FIRST_VOTE and not each.missing for each in planned)
         for control in planned:
-            _hold_against(run, control)
+            later = votes and control.kind == SECOND_VOTE and not control.missing
+            held, reason, note = (None, WAITING, "") if later else _found(run, control)
+            RunControl.objects.create(
+                run=run, kind=control.kind, control=held, reason=reason, note=note
+            )
         unmade.update(controls_made_at=ClockTimestamp())
     log.info("%s is held against %d controls", run.public_id, len(planned))
     return True
 
 
-def _planned(run: Run) -> Sequence[PlannedControl]:
+def _to_size() -> Iterator[int]:
+    """Yield the votes at the same tokens whose other vote has come to an end."""
+    waiting = RunControl.objects.filter(kind=SECOND_VOTE, control=None, reason=WAITING)
+    going = RunControl.objects.filter(run=OuterRef("run"), kind=FIRST_VOTE).exclude(
+        Q(control=None) | Q(control__state__in=TERMINAL)
+    )
+    yield from waiting.filter(~Exists(going)).order_by("pk").values_list("pk", flat=True)
+
+
+def _size(key: int) -> bool:
+    """Make the run of a vote at the same tokens."""
+    related = Run.objects.select_related("model", "evaluator", "suite", "submission")
+    run = related.get(controls=key)
+    planned = [
+        each
+        for each in _planned(run, sampled_tokens=_sampled_tokens(run))
+        if each.kind == SECOND_VOTE
+    ]
+    with transaction.atomic():
+        one_at_a_time(run.model)
+        unsized = RunControl.objects.filter(pk=key, reason=WAITING)
+        if unsized.select_for_update(no_key=True).first() is None:
+            return False
+        control, reason, note = _found(run, planned[0]) if planned else (None, NO_PLAN, "")
+        unsized.update(control=control, reason=reason, note=note)
+    return True
+
+
+def _sampled_tokens(run: Run) -> float | None:
+    """Return what a sampled answer cost in the vote at the same calls, if that was completed."""
+    held = run.controls.filter(kind=FIRST_VOTE, control__state=State.COMPLETED).first()
+    vote = held.control if held is not None else None
+    if vote is None:
+        return None
+    scored = SampleResult.objects.filter(run=vote, status=SampleResult.Status.OK)
+    tokens = scored.aggregate(mean=Avg("tokens_out"))["mean"]
+    return tokens / vote.params["samples"] if tokens else None
+
+
+def _planned(run: Run, *, sampled_tokens: float | None = None) -> Sequence[PlannedControl]:
     """Plan the controls of a run from what it cost on average over all of its tasks.
 
     A run is of a whole suite, and so are its controls: one size for all tasks.
@@ -94,6 +149,7 @@ def _planned(run: Run) -> Sequence[PlannedControl]:
             capabilities=frozenset(CAPABILITIES) if able is None else able,
             mode=written[0].get("mode") or "generate_until",
             temperature=max(temperatures),
+            sampled_tokens=sampled_tokens,
         )
     except InputError as error:
         kinds = run.evaluator.controls
@@ -104,22 +160,15 @@ def _planned(run: Run) -> Sequence[PlannedControl]:
     return [each if each.missing else replace(each, note=each.note or note) for each in planned]
 
 
-def _hold_against(run: Run, planned: PlannedControl) -> None:
-    control, reason = None, planned.reason
-    if not planned.missing:
-        try:
-            control = _control(run, planned)
-        except InputError as error:
-            reason = str(error)
-    if control == run:
-        control, reason = None, ITSELF
-    RunControl.objects.create(
-        run=run,
-        kind=planned.kind,
-        control=control,
-        reason=reason,
-        note=planned.note if control else "",
-    )
+def _found(run: Run, planned: PlannedControl) -> tuple[Run | None, str, str]:
+    """Return a control's run, or why there is none, and how it was chosen."""
+    if planned.missing:
+        return None, planned.reason, ""
+    try:
+        control = _control(run, planned)
+    except InputError as error:
+        return None, str(error), ""
+    return (None, ITSELF, "") if control == run else (control, "", planned.note)
 
 
 def _control(run: Run, planned: PlannedControl) -> Run:

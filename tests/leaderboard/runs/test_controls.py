@@ -12,7 +12,7 @@ from leaderboard.catalog.models import EvaluatorVersion
 from leaderboard.runs import services
 from leaderboard.runs.errors import Failure
 from leaderboard.runs.invariants import broken
-from leaderboard.runs.models import Run, RunControl, Shard, State, Submission
+from leaderboard.runs.models import Run, RunControl, SampleResult, Shard, State, Submission
 from tests.leaderboard.runs.conftest import prepared
 
 KINDS = ["greedy", "sc_calls", "sc_tokens", "best_of_n", "null_turn"]
@@ -50,11 +50,33 @@ class TestMaking:
         found = controls_of(run)
         assert list(found) == KINDS
         # reask made two calls of two tokens each, and its first answer was one of them
-        greedy, vote, tokens = (found[kind] for kind in KINDS[:3])
-        assert (greedy.evaluator.name, greedy.params) == ("single_pass", {})
+        greedy, vote = (found[kind] for kind in KINDS[:2])
+        assert (greedy.evaluator.name, greedy.params) == ("single_pass", {"temperature": None})
         assert (vote.evaluator.name, vote.params["samples"]) == ("self_consistency", 2)
-        assert tokens == vote
+        assert found["sc_tokens"] is None
         assert broken() == []
+
+    def test_a_vote_at_equal_tokens_is_sized_by_the_other_vote(self, complete, begin):
+        run = complete()
+        services.make_controls()
+        assert run.controls.get(kind="sc_tokens").reason.startswith("sized once the vote")
+        vote = controls_of(run)["sc_calls"]
+        Shard.objects.filter(run=vote).update(priority=5)
+        complete.finish(begin())
+        SampleResult.objects.filter(run=vote).update(tokens_out=2)
+        assert services.make_controls() == 1
+        tokens = controls_of(run)["sc_tokens"]
+        # the method generated four tokens a sample, a sampled answer costs one
+        assert (tokens.evaluator.name, tokens.params["samples"]) == ("self_consistency", 4)
+        assert services.make_controls() == 0
+        assert broken() == []
+
+    def test_without_the_other_vote_the_first_answer_tells(self, complete):
+        run = complete()
+        services.make_controls()
+        services.cancel(run=controls_of(run)["sc_calls"], actor="user:1")
+        services.sweep()
+        assert controls_of(run)["sc_tokens"].params["samples"] == 2
 
     def test_they_are_ordinary_runs_of_the_same_samples(self, complete):
         run = complete(seed=3, replicates=1)
@@ -69,11 +91,10 @@ class TestMaking:
     def test_what_cannot_be_made_says_why(self, complete):
         run = complete()
         services.make_controls()
-        for row in run.controls.filter(control=None):
+        missing = run.controls.filter(control=None).exclude(kind="sc_tokens")
+        for row in missing:
             assert "installed" in row.reason
-        assert set(run.controls.filter(control=None).values_list("kind", flat=True)) == {
-            "best_of_n", "null_turn",
-        }  # fmt: skip
+        assert set(missing.values_list("kind", flat=True)) == {"best_of_n", "null_turn"}
 
     def test_none_unless_asked_for(self, complete):
         complete(controls=False)
