@@ -1,4 +1,4 @@
-"""A task that gives solutions to judge, from the worker to the rows, the files and the pages' JSON."""
+"""A task that gives solutions to judge, from the worker to the rows, the files and the pages."""
 
 from __future__ import annotations
 
