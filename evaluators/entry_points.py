@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
@@ -14,7 +14,14 @@ def offered(group: str) -> list[EntryPoint]:
     return list({(p.name, distribution(p), p.value): p for p in points}.values())
 
 
-def find(group: str, name: str, *, kind: str, also: Iterable[str] = ()) -> EntryPoint:
+def find(
+    group: str,
+    name: str,
+    *,
+    kind: str,
+    also: Iterable[str] = (),
+    among: Sequence[EntryPoint] | None = None,
+) -> EntryPoint:
     """Return the one entry point of that name.
 
     Args:
@@ -22,12 +29,13 @@ def find(group: str, name: str, *, kind: str, also: Iterable[str] = ()) -> Entry
         name: What to look for.
         kind: What the group holds, for the words of an error.
         also: Further names that exist, for what an error proposes.
+        among: The group's entry points, where they have been read already.
 
     Raises:
         NotInstalled: Nothing has that name; the error knows what is near.
         AmbiguousName: Two distributions offer it.
     """
-    points = offered(group)
+    points = offered(group) if among is None else among
     found = [point for point in points if point.name == name]
     if not found:
         raise NotInstalled.among(kind, name, [*(point.name for point in points), *also])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -71,24 +71,32 @@ def installed(kind: str = "evaluator") -> list[Installed]:
     ]
 
 
-def load_evaluator(name: str) -> Evaluator:
+def load_evaluator(name: str, *, among: Sequence[EntryPoint] | None = None) -> Evaluator:
     """Import an evaluator by the name of its entry point.
+
+    Args:
+        name: Of the entry point.
+        among: All evaluators' entry points, for callers that load many.
 
     Raises:
         NotInstalled: No evaluator has that name; the error knows what is near.
         AmbiguousName: Two distributions offer it.
         BrokenPlugin: It cannot be imported, is no evaluator, or goes by another name.
     """
-    return _load(evaluator_point(name))
+    return _load(evaluator_point(name, among=among))
 
 
-def describe_evaluator(name: str) -> EvaluatorCard:
+def describe_evaluator(name: str, *, among: Sequence[EntryPoint] | None = None) -> EvaluatorCard:
     """Import an evaluator here and describe it; `evaluators.cards` does so safely.
+
+    Args:
+        name: Of the entry point.
+        among: All evaluators' entry points, for callers that describe many.
 
     Raises:
         NotInstalled, AmbiguousName, BrokenPlugin: As `load_evaluator`.
     """
-    point = evaluator_point(name)
+    point = evaluator_point(name, among=among)
     evaluator = _load(point)
     return EvaluatorCard(
         name=name,
@@ -109,13 +117,18 @@ def describe_evaluator(name: str) -> EvaluatorCard:
     )
 
 
-def evaluator_point(name: str) -> EntryPoint:
+def evaluator_points() -> list[EntryPoint]:
+    """Return all evaluators' entry points, not imported."""
+    return entry_points.offered(GROUPS["evaluator"])
+
+
+def evaluator_point(name: str, *, among: Sequence[EntryPoint] | None = None) -> EntryPoint:
     """Return an evaluator's entry point, not imported.
 
     Raises:
         NotInstalled, AmbiguousName: As `load_evaluator`.
     """
-    return entry_points.find(GROUPS["evaluator"], name, kind="evaluator")
+    return entry_points.find(GROUPS["evaluator"], name, kind="evaluator", among=among)
 
 
 def _load(point: EntryPoint) -> Evaluator:

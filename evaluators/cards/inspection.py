@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluators import entry_points
 from evaluators.errors import AmbiguousName
-from evaluators.registry import EvaluatorCard, evaluator_point
+from evaluators.registry import EvaluatorCard, evaluator_point, evaluator_points
 
 SECONDS = 60
 """How long one distribution's evaluators may take before the next counts as broken."""
@@ -47,11 +47,12 @@ def inspect_evaluators(names: Sequence[str]) -> list[EvaluatorCard]:
     Raises:
         NotInstalled: No evaluator has one of the names.
     """
+    offered = evaluator_points()
     points: list[EntryPoint] = []
     found: dict[str, EvaluatorCard] = {}
     for name in dict.fromkeys(names):
         try:
-            points.append(evaluator_point(name))
+            points.append(evaluator_point(name, among=offered))
         except AmbiguousName as error:
             found[name] = EvaluatorCard(name, "", "", "", problem=str(error))
     points.sort(key=entry_points.distribution)
