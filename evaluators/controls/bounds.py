@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 
 from evaluators.evaluator import Evaluator
 
-_CALLS = re.compile(r"\bCalls:\s*(?:at most\s+)?(?P<formula>[^.,;:]+)")
+_CALLS = re.compile(r"\bCalls:\s*(?P<said>[^.]+)")
+_OR_MORE = re.compile(r"\b(?:or|and) (\d+)\b")
+_UNSAID = re.compile(r"\bmore\b")
+"""Words for calls on top of the formula: how many at most stays unsaid."""
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
@@ -21,14 +24,17 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 def calls_at_most(evaluator: Evaluator, params: Mapping[str, object]) -> int | None:
     """Return how many calls the method makes per sample, or None where that is not knowable.
 
-    Evaluators say it in their docstring: "Calls: at most 1 + 2 * rounds."
+    Evaluators say it in their docstring: "Calls: at most 1 + 2 * rounds." or "Calls: 2, or 4 where
+    the answer is refined."
     """
     found = _CALLS.search(f"{evaluator.summary}\n{evaluator.description}")
-    if found is None:
+    if found is None or _UNSAID.search(found["said"]):
         return None
-    formula = found["formula"].replace("`", "").removesuffix("at most").strip()
+    formula, *rest = re.split("[,;]", " ".join(found["said"].replace("`", "").split()))
+    formula = formula.removeprefix("at most ").removesuffix(" at most").strip()
+    others = [int(number) for part in rest for number in _OR_MORE.findall(part)]
     try:
-        return _value(ast.parse(" ".join(formula.split()), mode="eval").body, params)
+        return max([_value(ast.parse(formula, mode="eval").body, params), *others])
     except (SyntaxError, ValueError):
         return None
 

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evaluators.controls import PlannedControl, calls_at_most, plan_controls, tokens_per_sample
 from evaluators.errors import NotInstalled
@@ -113,6 +115,28 @@ class TestSizes:
     def test_stand_the_evaluators_own_check(self) -> None:
         for one in planned(spent(70), temperature=1.0):
             assert load_evaluator(one.evaluator).bind(one.params)
+
+
+@given(
+    calls=st.lists(st.integers(1, 90), min_size=1, max_size=12),
+    told=st.booleans(),
+)
+def test_sampling_controls_never_cost_more_than_the_rounded_mean(
+    calls: list[int], told: bool
+) -> None:
+    able = ALL if told else ALL - {"token_logprobs"}
+    found = planned(spent(*calls), "sc_calls", "best_of_n", capabilities=able)
+    mean = sum(calls) / len(calls)
+    for one in found:
+        if not one.missing:
+            evaluator = load_evaluator(one.evaluator)
+            cost = calls_at_most(evaluator, evaluator.bind(one.params))
+            assert cost is not None
+            assert cost <= min(mean + 0.5, 2 * 64)
+            assert one.note or cost >= mean - 1.5
+    vote = found[0]
+    assert vote.missing == (mean < 1.5)
+    assert vote.missing or vote.note or abs(vote.params["samples"] - mean) <= 0.5  # type: ignore[operator]  # a size is a number
 
 
 class TestBestOfN:
