@@ -29,7 +29,7 @@ Unread = Literal["error", "correct", "wrong", "left_out"]
 
 NO_VERDICT = "no verdict was given"
 NO_SCORE = "no score was given"
-NO_LOCATION = "no gold location was given"
+NO_LOCATION = "no location was asked for, or none is known"
 
 
 class Verdicts:
@@ -278,12 +278,25 @@ def _over_trajectories(figure: Figure) -> Callable[[Sequence[Trajectory]], Estim
     """Compute a figure over the verdicts that evaluators returned with their answers."""
 
     def compute(trajectories: Sequence[Trajectory]) -> Estimate:
-        found = [(t.question, j) for t in Graded.of(trajectories).scored for j in t.judgements]
+        scored = Graded.of(trajectories).scored
+        found = [(t.question, j) for t in scored for j in t.judgements]
         if not found:
             return null(NO_VERDICT)
-        return figure(Verdicts([j for _, j in found], clusters=[q for q, _ in found]))
+        judgements = [j for _, j in found]
+        if not any(t.facts.get("locates") for t in scored) and _names_no_location(judgements):
+            judgements = [replace(j, gold_location=None) for j in judgements]
+        return figure(Verdicts(judgements, clusters=[question for question, _ in found]))
 
     return compute
+
+
+def _names_no_location(judgements: Sequence[Judgement]) -> bool:
+    """Tell whether verdicts are those of a method that asks for no location.
+
+    Such a method misses none. One that asks says so by the fact `locates`, in case that nothing
+    it was told could be read.
+    """
+    return all(judgement.location is None for judgement in judgements)
 
 
 verification: tuple[Metric, ...] = tuple(

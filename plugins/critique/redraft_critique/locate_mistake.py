@@ -27,6 +27,9 @@ Said = Literal["correct", "wrong"] | None
 SHORT = 32
 """Token limit of replies that are one word or number."""
 
+FACTS = {"locates": True}
+"""Says that what cannot be read here is a location missed."""
+
 _FIRST = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _LAST = re.compile(r"\banswer\W{0,6}(yes|no)\b|\b(yes|no)\W*\Z", re.IGNORECASE)
 
@@ -59,14 +62,14 @@ async def locate_mistake(
     steps = critique.steps_of(sample, solution.text)
     if not steps:
         blank = Verdict(0, None, solution.node)
-        return Outcome([solution], [blank], stop_reason="there are no steps")
+        return Outcome([solution], [blank], FACTS, stop_reason="there are no steps")
     ask = _Questions(ctx, strategies.question_text(sample), solution.node)
     if method == "direct_trace":
         node, step = await _by_trace(ask, steps)
     else:
         node, step = await _by_step(ask, steps, reasoned=method == "cot_step")
     value: Said = None if step is None else "correct" if step == -1 else "wrong"
-    return Outcome([solution], [Verdict(0, value, node, step=step)], {"steps": len(steps)})
+    return Outcome([solution], [Verdict(0, value, node, step=step)], FACTS | {"steps": len(steps)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class TestCrossCritique:
         assert (verdict.answer, verdict.value, verdict.step, verdict.node) == (0, "wrong", 0, 1)
         assert result.answers[0].grade.first_error == 0
         assert result.facts == {
-            "correction_missing": False, "verdicts": ["wrong"], "steps": [0],
+            "locates": True, "correction_missing": False, "verdicts": ["wrong"], "steps": [0],
         }  # fmt: skip
 
     async def test_keeps_a_right_solution_that_it_approves(self) -> None:

@@ -56,6 +56,11 @@ class TestCritiqueAccuracy:
         assert get("verdict_acc").compute(seen).value == 0
         assert get("verdict_unparsed").compute(seen).value == 1
 
+    async def test_misses_no_location_that_nobody_asked_for(self) -> None:
+        played = await play(critique_accuracy, ["Hm."], given=WRONG, first_error=0)
+        found = get("location_acc").compute([Trajectory.from_result(played)])
+        assert found.reason == "no location was asked for, or none is known"
+
     @pytest.mark.parametrize("prompt", ["principles", "problems", "verify", "review"])
     @pytest.mark.parametrize("policy", ["luo", "thu", "thu_cot", "redraft"])
     async def test_no_prompt_answers_its_own_question(self, policy: str, prompt: str) -> None:

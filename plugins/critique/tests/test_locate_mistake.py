@@ -33,7 +33,7 @@ class TestByTrace:
         result = await located([said], method="direct_trace")
         (verdict,) = result.verdicts
         assert (verdict.value, verdict.step, result.calls) == (value, step, 1)
-        assert (len(result.answers), result.facts) == (1, {"steps": 3})
+        assert (len(result.answers), result.facts["steps"]) == (1, 3)
 
     async def test_shows_all_steps_by_number(self) -> None:
         ctx = ScriptedContext(["No"], given=WRONG)
@@ -92,7 +92,7 @@ class TestOwnAnswers:
     async def test_paragraphs_are_steps(self) -> None:
         result = await play(locate_mistake, ["6 * 7\nis\n\nAnswer: 42", "Yes", "No"])
         assert (result.calls, result.verdicts[0].step) == (3, 1)
-        assert result.facts == {"steps": 2}
+        assert result.facts["steps"] == 2
 
     async def test_are_judged_where_asked_to(self) -> None:
         result = await located(["6 * 7\nAnswer: 42", "Yes", "No"], own=True)
@@ -110,3 +110,9 @@ async def test_the_figure_is_the_share_located() -> None:
     hits = [await located([said], method="direct_trace") for said in ("2", "1", "No")]
     found = get("location_acc").compute([Trajectory.from_result(result) for result in hits])
     assert (found.numerator, found.denominator) == (1, 3)
+
+
+async def test_what_cannot_be_read_is_a_miss() -> None:
+    silent = await located(["Hm"], method="direct_trace")
+    found = get("location_acc").compute([Trajectory.from_result(silent)])
+    assert (found.numerator, found.denominator) == (0, 1)
