@@ -128,6 +128,28 @@ class TestFolder:
         assert command("import", kept, tmp_path / "x") == 0
         assert compared(tmp_path / "x")["controls"] == compared(kept)["controls"]
 
+    @pytest.mark.parametrize(
+        ("to", "pattern"),
+        [("lm-eval", "*/echo/results_*.json"), ("hub", "echo/.eval_results/redraft-*.yaml")],
+    )
+    def test_exports_equal_evaluators_of_other_sizes_apart(
+        self, to: str, pattern: str, kept: Path, tmp_path: Path, command: Command
+    ) -> None:
+        assert command("export", kept, tmp_path / "x", "--to", to) == 0
+        assert len(list((tmp_path / "x").glob(pattern))) == len(read_runs(kept))
+
+    def test_refuses_to_import_over_another_run_before_anything_is_written(
+        self, kept: Path, tmp_path: Path, command: Command, capsys: Any
+    ) -> None:
+        assert command("import", kept / "reask", tmp_path / "x") == 0
+        before = sorted((tmp_path / "x").iterdir())
+        options = ["--task", "echo_flips", "--limit", "2", "--out", tmp_path / "other"]
+        assert command("run", "reask", *ECHO, *options) == 0
+        capsys.readouterr()
+        assert command("import", tmp_path / "other", tmp_path / "x") == 2
+        assert "another run is there already" in capsys.readouterr().err
+        assert sorted((tmp_path / "x").iterdir()) == before
+
 
 class TestCompare:
     def test_one_folder_shows_each_method_against_its_controls(
