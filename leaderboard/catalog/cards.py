@@ -37,7 +37,7 @@ def turns_of(card: Mapping[str, Any]) -> list[Turn]:
     stored: Sequence[Mapping[str, Any]] = card.get("turns") or ()
     if any(names - turn.keys() for turn in stored):
         return []  # recorded by another release
-    turns = [Turn(**{name: turn[name] for name in names}) for turn in stored]
+    turns = [Turn(**{name: _value(turn[name]) for name in names}) for turn in stored]
     return [
         replace(
             turn,
@@ -47,6 +47,11 @@ def turns_of(card: Mapping[str, Any]) -> list[Turn]:
         )
         for turn in turns
     ]
+
+
+def _value(stored: Any) -> Any:
+    """Return a field as the library has it: JSON knows no tuples."""
+    return tuple(stored) if isinstance(stored, list) else stored
 
 
 def published_of(card: Mapping[str, Any]) -> tuple[list[str], list[Published]]:

@@ -120,15 +120,12 @@ class TestHostileCards:
         ],
         "outline": ["<u>1</u>"],
     }
-    TURN = {
-        "idx": 0, "kind": "answer", "role": "actor", "round": 0, "agent": "", "parents": [],
-        "after": [], "asked": [], "text": "</text><script>alert(2)</script>\u202e", "call": True,
-        "answer": 1, "correct": True, "verdict": None, "gated_by_gold": False,
-    }  # fmt: skip
+    TEXT = "</text><script>alert(2)</script>\u202e"
 
-    def test_are_text(self, client):
-        card = {**self.CARD, "turns": [self.TURN], "diagram": "<script>alert(3)</script>"}
-        make.EvaluatorFactory(name="evil", card=card, source="2303.17651</a>")
+    def test_are_text(self, client, card):
+        turns = [{**turn, "text": self.TEXT} for turn in card.card["turns"]]
+        evil = {**self.CARD, "turns": turns, "diagram": "<script>alert(3)</script>"}
+        make.EvaluatorFactory(name="evil", card=evil, source="2303.17651</a>")
         html = page(client, "evil")
         assert "<script>alert" not in html
         assert 'href="javascript' not in html
