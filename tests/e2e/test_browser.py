@@ -107,7 +107,7 @@ def test_from_submission_to_a_flipped_answer(reader: Reader, browser, tmp_path: 
 
     row = reader.find_on_board("flips", "reask")
     figures = row.locator(".fig")
-    assert figures.count() == 10
+    assert figures.count() == 11
     assert "n 40" in figures.first.inner_text()
 
     # Sorting works in place and is in the address.
@@ -187,10 +187,35 @@ def test_works_without_scripts(site, browser) -> None:
         if page.locator("#runs .state.done").count():
             break
         page.wait_for_timeout(500)
-    page.get_by_role("link", name="transcripts").click()
+    page.get_by_role("link", name="transcripts").first.click()  # others are of its controls
     assert page.locator("tbody tr").count() == 8
     assert reader.trouble == []
     context.close()
+
+
+def test_a_method_stands_beside_its_controls(reader: Reader) -> None:
+    """Nobody submits the controls: they come by themselves, and the gain over them stands there."""
+    page = reader.page
+    reader.submit(["review_improve"], suite="flips", limit=24)
+    reader.wait_for_runs(1, minutes=2)
+    for _ in range(120):
+        row = reader.find_on_board("flips&rows=methods&sort=over_sc_calls", "review_improve")
+        gain = row.locator(".fig").nth(2)
+        if "against" in gain.inner_text():
+            break
+        page.wait_for_timeout(500)
+    assert "n 24" in gain.inner_text()
+    # Columns are chosen in a form, and the choice is in the address.
+    page.locator(".picker summary").click()
+    page.get_by_label("Over greedy").check()
+    page.get_by_role("button", name="Show these").click()
+    page.wait_for_url("**/*column=over_greedy*")
+    assert page.locator("thead .num").all_inner_texts()[2].startswith("Over greedy")
+    # The method's own table names each control and leads to both, side by side.
+    row.get_by_role("link").first.click()
+    page.get_by_role("link", name="self_consistency@3").first.click()
+    page.wait_for_url("**/compare/?run=*")
+    reader.check()
 
 
 @pytest.mark.parametrize("reader", ["plugin_site"], indirect=True)
@@ -204,7 +229,7 @@ def test_a_strangers_plugin_reaches_the_board(reader: Reader) -> None:
     reader.submit(["are_you_sure"], suite="flips", limit=12)
     reader.wait_for_runs(1, minutes=2)
     row = reader.find_on_board("flips", "are_you_sure")
-    assert row.locator(".fig").count() == 10
+    assert row.locator(".fig").count() == 11
     reader.check()
 
 
