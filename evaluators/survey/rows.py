@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evaluators.metrics import Estimate, Trajectory, decompose
+from evaluators.model import SampleResult
 from evaluators.session import Report
 from evaluators.survey.legs import Leg
 
@@ -32,7 +33,7 @@ class Row:
     cells: Mapping[str, Any] | None
     """Counts of what became of first answers; None with one answer."""
     own: Mapping[str, Estimate] = field(default_factory=dict)
-    """Metrics that the method asks for beside those of every run."""
+    """Metrics that the method asks for beside those of every run, and those of its verdicts."""
     controls: tuple[Mapping[str, Any], ...] = ()
     """Differences from what it is held against, as `ControlComparison.to_json` says them."""
 
@@ -59,6 +60,10 @@ class Row:
 _PLAIN = ("method", "task", "information", "source", "n", "n_total", "cells")
 
 
+def _without_verdicts(result: SampleResult) -> Trajectory:
+    return replace(Trajectory.from_result(result), judgements=())
+
+
 def rows_of(leg: Leg, report: Report) -> Iterator[Row]:
     """Yield a row per method and task of a finished leg."""
     for method in leg.plan.methods:
@@ -67,7 +72,7 @@ def rows_of(leg: Leg, report: Report) -> Iterator[Row]:
             found = decompose(
                 map(Trajectory.from_result, results), metrics=method.evaluator.metrics
             )
-            every_run = decompose(map(Trajectory.from_result, results)).estimates
+            every_run = decompose(map(_without_verdicts, results)).estimates
             yield Row(
                 method=method.name,
                 task=task,

@@ -23,6 +23,9 @@ _CLASSES = get_args(Information)
 _SHOWN = ("acc@1", "acc@last", "CL", "CS", "RSS")
 """Shares in the Markdown table, with two decimals."""
 
+_VERDICTS = ("verdict_acc", "error_recall", "location_acc")
+"""Shares of verdicts, where a method gives any."""
+
 _COSTS = ("calls", "tokens_out", "tokens_computed")
 """Means per sample in the Markdown table, with one."""
 
@@ -45,17 +48,15 @@ def as_csv(survey: Survey) -> str:
     writer = csv.writer(out, lineterminator="\n")
     kinds = sorted({control["kind"] for row in survey.rows for control in row.controls})
     less = [f"less {kind}{part}" for kind in kinds for part in parts]
-    writer.writerow(["method", "task", "class", "source", "n", "n_total", *head, *less])
+    own = list(dict.fromkeys(name for row in survey.rows for name in row.own))
+    ours = [f"{name}{part}" for name in own for part in parts]
+    writer.writerow(["method", "task", "class", "source", "n", "n_total", *head, *less, *ours])
     for row in survey.rows:
         cells = [cell for name in FIGURES for cell in _numbers(row.figures[name])]
         by_kind = {control["kind"]: control["difference"] for control in row.controls}
-        cells += [
-            cell
-            for kind in kinds
-            for cell in (
-                _numbers(Estimate.from_json(by_kind[kind])) if kind in by_kind else [""] * 4
-            )
-        ]
+        told = {kind: Estimate.from_json(difference) for kind, difference in by_kind.items()}
+        cells += [cell for kind in kinds for cell in _maybe(told.get(kind))]
+        cells += [cell for name in own for cell in _maybe(row.own.get(name))]
         facts = [row.method, row.task, row.information, row.source, row.n, row.n_total]
         writer.writerow([*facts, *cells])
     return out.getvalue()
@@ -105,17 +106,22 @@ def _preface(survey: Survey) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
+    judging = [name for name in _VERDICTS if any(_told(row, name) for row in rows)]
     titles = {str(kind): title for kind, title in TITLES.items()}
     kinds = sorted({control["kind"] for row in rows for control in row.controls})
     head = [
-        "method", "n", *(_title(name) for name in (*_SHOWN, *_COSTS)),
+        "method", "n", *(_title(name) for name in (*_SHOWN, *judging, *_COSTS)),
         *(f"less {titles[kind]}" for kind in kinds),
     ]  # fmt: skip
-    lines = [head, ["-"] * len(head), *(_line(row, kinds) for row in rows)]
+    lines = [head, ["-"] * len(head), *(_line(row, kinds, judging) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _line(row: Row, kinds: Iterable[str]) -> list[str]:
+def _told(row: Row, name: str) -> bool:
+    return name in row.own and row.own[name].value is not None
+
+
+def _line(row: Row, kinds: Iterable[str], judging: Iterable[str]) -> list[str]:
     by_kind = {control["kind"]: control["difference"] for control in row.controls}
     differences = [
         _cell(Estimate.from_json(by_kind[kind]), sign=True) if kind in by_kind else ""
@@ -126,6 +132,7 @@ def _line(row: Row, kinds: Iterable[str]) -> list[str]:
         f"`{row.method}`",
         scored,
         *(_cell(row.figures[name], n=row.n) for name in _SHOWN),
+        *(_cell(row.own[name], n=row.n) if name in row.own else "" for name in judging),
         *(_cost(row.figures[name]) for name in _COSTS),
         *differences,
     ]
@@ -152,6 +159,10 @@ def _cost(estimate: Estimate) -> str:
 def _numbers(estimate: Estimate) -> list[Any]:
     values = (estimate.value, estimate.low, estimate.high)
     return ["" if value is None else f"{value:.6g}" for value in values] + [estimate.n]
+
+
+def _maybe(estimate: Estimate | None) -> list[Any]:
+    return [""] * 4 if estimate is None else _numbers(estimate)
 
 
 def _title(name: str) -> str:

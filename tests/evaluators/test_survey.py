@@ -181,23 +181,29 @@ class TestCommand:
         assert (refined["n"], refined["source"]) == (2, "2303.17651")
         assert refined["figures"]["calls"]["value"] == 9
         assert {control["kind"] for control in refined["controls"]} >= {"greedy", "sc_calls"}
+        assert refined["own"]["verdict_acc"]["n"] == 8
         with (tmp_path / "table.csv").open() as file:
             rows = {row["method"]: row for row in csv.DictReader(file)}
         assert rows["self_refine"]["calls"] == "9"
         assert rows["single_pass"]["CL"] == ""
-        assert {"acc@1 low", "acc@1 high", "acc@1 n", "less greedy"} <= rows["reask"].keys()
+        assert {"acc@1 low", "acc@1 high", "acc@1 n", "less greedy", "verdict_acc"} <= rows[
+            "reask"
+        ].keys()
         text = (tmp_path / "table.md").read_text()
         assert "| `self_refine` | 2 |" in text
         assert (tmp_path / "runs" / "echo_flips" / "reask" / "manifest.json").is_file()
 
-    def test_a_finished_survey_is_read_and_not_run(self, tmp_path: Path, capsys) -> None:
+    def test_a_finished_survey_is_read_and_its_folder_holds_no_other(
+        self, tmp_path: Path, capsys
+    ) -> None:
         assert survey("reask", *SMALL[4:], "--no-controls", "--out", tmp_path) == 0
         first = (tmp_path / "table.json").read_bytes()
         written = (tmp_path / "calls.jsonl").stat().st_mtime_ns
         assert survey("reask", *SMALL[4:], "--no-controls", "--out", tmp_path) == 0
         assert (tmp_path / "table.json").read_bytes() == first
         assert (tmp_path / "calls.jsonl").stat().st_mtime_ns == written
-        capsys.readouterr()
+        assert survey("reask", *SMALL[4:], "--no-controls", "--seed", 1, "--out", tmp_path) == 2
+        assert "holds a survey with another seed" in capsys.readouterr().err
 
     def test_a_killed_survey_goes_on_to_the_same_table(self, tmp_path: Path, capsys) -> None:
         slow = ["--model-args", "delay=0.05", "--no-controls", "--batch-size", 1]
@@ -224,11 +230,6 @@ class TestCommand:
             json.loads((tmp_path / f / "table.json").read_text()) for f in ("killed", "whole")
         ]
         assert tables[0] == tables[1]
-
-    def test_refuses_a_folder_with_another_survey(self, tmp_path: Path, capsys) -> None:
-        assert survey("reask", *SMALL[4:], "--no-controls", "--out", tmp_path) == 0
-        assert survey("reask", *SMALL[4:], "--no-controls", "--seed", 1, "--out", tmp_path) == 2
-        assert "holds a survey with another seed" in capsys.readouterr().err
 
     def test_refuses_a_method_that_is_not_installed(self, tmp_path: Path, capsys) -> None:
         assert survey("reas", *SMALL[4:], "--out", tmp_path / "none") == 2
