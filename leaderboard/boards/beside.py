@@ -52,6 +52,22 @@ class Beside:
         return Estimate.from_json(stored) if stored else null(_why_not(self.held))
 
     @property
+    def costs(self) -> list[str]:
+        """What method and control spent per sample, so that readers see how equal it is."""
+        if self.against is None:
+            return []
+        sides = (
+            self.against.estimates.get("method", {}),
+            self.against.estimates.get("control", {}),
+        )
+        told = []
+        for name, words in (("calls", "calls"), ("tokens_out", "tokens")):
+            ours, theirs = (side.get(name, {}).get("value") for side in sides)
+            if ours is not None and theirs is not None:
+                told.append(f"{number(ours, 'mean')} {words} against {number(theirs, 'mean')}")
+        return told
+
+    @property
     def label(self) -> str:
         """What the control is, such as `self_consistency@5`: its size and what is not usual."""
         control = self.held.control
@@ -89,7 +105,11 @@ def difference_figure(found: Beside) -> Figure:
     if difference.value is None:
         return _dash(difference.reason, found.label)
     control = number(found.accuracy.value, "share")
-    shown = replace(figure(difference, "delta"), against=f"against {control}", detail=found.label)
+    shown = replace(
+        figure(difference, "delta"),
+        against=f"against {control}",
+        detail="; ".join((found.label, *found.costs)),
+    )
     if difference.n < FEW:
         return replace(shown, note=f"fewer than {FEW}", tone="weak")
     return shown

@@ -47,6 +47,8 @@ class Gain:
     """Public id of the control's run, where there is one to compare with."""
     label: str
     """What the control is."""
+    costs: list[str]
+    """What both spent, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _gain(entry: Entry, kind: str, beside: Mapping[str, Beside]) -> Gain:
     found = beside.get(kind)
     if found is None:
         shown = gain_figure(entry, kind, beside)
-        return Gain(kind, null(shown.note), shown, "", "")
+        return Gain(kind, null(shown.note), shown, "", "", [])
     control = found.control if found.against is not None else None
     run = control.public_id if control is not None else ""
-    return Gain(kind, found.difference, difference_figure(found), run, found.label)
+    return Gain(kind, found.difference, difference_figure(found), run, found.label, found.costs)

@@ -188,6 +188,8 @@ def reproduce_command(run: Run) -> str:
     if run.limit:
         words += ["--limit", str(run.limit)]
     words += ["--batch-size", str(model.batch_size), "--seed", str(run.seed)]
+    if not run.with_controls:
+        words += ["--no-controls"]
     return shlex.join(words)
 
 

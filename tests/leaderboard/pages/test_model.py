@@ -36,10 +36,16 @@ def test_shows_the_test_and_its_p(client, finished):
 def test_the_command_repeats_the_run(client, finished):
     words = shlex.split(reproduce_command(finished))
     assert words[:5] == ["python", "-m", "evaluators", "run", "reask"]
+    assert words.pop() == "--no-controls"
     options = dict(zip(words[5::2], words[6::2], strict=True))
     assert options["--suite"] == "demo"
     assert options["--param"] == "rounds=1"
     assert parse_model_args(options["--model-args"]) == finished.model.args
+
+
+def test_the_command_has_controls_where_the_run_has(finished):
+    finished.with_controls = True
+    assert "--no-controls" not in reproduce_command(finished)
 
 
 def test_awkward_arguments_survive_the_command(finished):
@@ -112,6 +118,8 @@ class TestMethods:
         control = beside.control.run.public_id
         link = f"{reverse('compare')}?run={control}&amp;run={finished.public_id}"
         assert f'href="{link}">self_consistency@2</a>' in table
+        assert "2.0 calls against 2.0" in table
+        assert "tokens against" in table
 
     def test_figures_of_verdicts_where_there_are_some(self, client, finished):
         assert "What they say of answers" not in page(client, finished)
