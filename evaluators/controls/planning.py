@@ -46,6 +46,7 @@ RATED_CALLS = 2
 
 NOTHING_SCORED = "no sample of the method was scored"
 ONE_CALL = "the method makes one call, as the greedy answer does"
+ONE_ANSWER = "the method makes one call of about one answer's length"
 FIRST_UNKNOWN = "what one answer costs in tokens is not known"
 
 
@@ -122,19 +123,21 @@ def plan_controls(
     """
     if mode == "likelihood":
         return ()
-    spent = _Spent.of(trajectories, sampled_tokens)
+    spent = _Spent.of(trajectories)
+    if sampled_tokens:
+        spent = replace(spent, answer=sampled_tokens, measured=True)
     want = _Wanted(capabilities, mode, temperature, load)
     return tuple(_plan(kind, spent, want) for kind in evaluator.controls)
 
 
-def tokens_per_sample(vote: PlannedControl, found: Iterable[Trajectory]) -> float | None:
-    """Return what one sampled answer of a finished vote cost in generated tokens.
+def tokens_per_sample(control: PlannedControl, found: Iterable[Trajectory]) -> float | None:
+    """Return what one answer of a finished vote, or of the greedy control, cost in tokens.
 
     Sampled answers may be twice as long as greedy ones, so a vote that is to cost what a method
-    cost is best sized by another vote.
+    cost is best sized by another vote; a method of one long call has the greedy control alone.
     """
     tokens = _mean([t.tokens_out for t in found if t.scored])
-    size = vote.params.get(SIZE.get(vote.evaluator, ""))
+    size = control.params.get(SIZE.get(control.evaluator, ""), 1)
     return tokens / size if tokens and isinstance(size, int) else None
 
 
@@ -148,13 +151,15 @@ class _Spent:
     """Generated tokens of one sampled answer, or of the first one."""
     most: int
     """Calls of the dearest sample."""
+    measured: bool = False
+    """The tokens of one answer are another run's, not those of the method's first."""
 
     @classmethod
-    def of(cls, trajectories: Iterable[Trajectory], sampled: float | None) -> Self:
+    def of(cls, trajectories: Iterable[Trajectory]) -> Self:
         scored = [t for t in trajectories if t.scored]
         names = ("calls", "tokens_out", "tokens_first")
         calls, tokens, first = (_mean([getattr(t, name) for t in scored]) for name in names)
-        return cls(calls, tokens, sampled or first, max((t.calls or 0 for t in scored), default=0))
+        return cls(calls, tokens, first, max((t.calls or 0 for t in scored), default=0))
 
     @property
     def rounded(self) -> int:
@@ -182,6 +187,8 @@ def _plan(kind: Control, spent: _Spent, want: _Wanted) -> PlannedControl:
     if kind == "greedy":
         params = {"temperature": 0.0} if want.temperature else {}
         return _checked(PlannedControl(kind, GREEDY, params), want)
+    if kind == "sc_tokens" and spent.measured:
+        return _same_tokens(spent, want)
     if (spent.most if kind == "retry" else spent.rounded) < 2:
         return PlannedControl(kind, reason=ONE_CALL)
     return _AT_EQUAL_COMPUTE[kind](spent, want)
@@ -196,6 +203,8 @@ def _same_tokens(spent: _Spent, want: _Wanted) -> PlannedControl:
     if not spent.tokens or not spent.answer:
         return PlannedControl("sc_tokens", reason=FIRST_UNKNOWN)
     size = math.floor(spent.tokens / spent.answer + 0.5)
+    if spent.rounded < 2 and size < 2:
+        return PlannedControl("sc_tokens", reason=ONE_ANSWER)
     return _sized("sc_tokens", "self_consistency", max(2, size), want)
 
 

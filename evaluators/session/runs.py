@@ -101,18 +101,20 @@ class Runs:
     async def _hold_against(self, part: Part, group: asyncio.TaskGroup) -> None:
         """Start a method's controls once it is finished.
 
-        The vote for its tokens comes last: the vote for its calls tells what an answer costs.
+        The vote for its tokens comes last: the vote for its calls tells what an answer costs, or,
+        where the method makes one long call, the greedy answer.
         """
         method, task = part.method.name, part.task.name
         await self._jobs[method, task]
         planned = self._planned(part)
-        votes = [one for one in planned if one.kind == "sc_calls" and not one.missing]
-        sized = [one for one in planned if one.kind != "sc_tokens" or not votes]
+        telling = {one.kind: one for one in planned if not one.missing}
+        measure = telling.get("sc_calls") or telling.get("greedy")
+        sized = [one for one in planned if one.kind != "sc_tokens" or measure is None]
         held = self._started(sized, part.task, group)
-        if len(sized) < len(planned):
-            run = next(one.run for one in held if one.planned in votes)
+        if measure and len(sized) < len(planned):
+            run = next(one.run for one in held if one.planned == measure)
             await self._jobs[run, task]
-            tokens = tokens_per_sample(votes[0], self._trajectories(run, task))
+            tokens = tokens_per_sample(measure, self._trajectories(run, task))
             planned = self._planned(part, sampled_tokens=tokens)
             held = self._started(planned, part.task, group)
         self.controls[method, task] = held

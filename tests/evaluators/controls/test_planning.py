@@ -174,6 +174,25 @@ class TestMissing:
             "the method makes one call, as the greedy answer does"
         }
 
+    @pytest.mark.parametrize(
+        ("tokens", "label", "reason"),
+        [
+            (40, "self_consistency@4", ""),
+            (14, "", "the method makes one call of about one answer's length"),
+        ],
+        ids=["long", "short"],
+    )
+    def test_one_call_is_held_against_a_vote_where_it_is_long(
+        self, tokens: int, label: str, reason: str
+    ) -> None:
+        (greedy,) = planned(spent(1, tokens=tokens, first=tokens), "greedy")
+        answer = tokens_per_sample(greedy, spent(1, 1, tokens=10))
+        assert answer == 10
+        (found,) = planned(
+            spent(1, tokens=tokens, first=tokens), "sc_tokens", sampled_tokens=answer
+        )
+        assert (found.label, found.reason) == (label, reason)
+
     @pytest.mark.parametrize("trajectories", [[], spent(3, scored=False)], ids=["none", "unscored"])
     def test_nothing_scored(self, trajectories: list[Trajectory]) -> None:
         assert {one.reason for one in planned(trajectories)} == {
