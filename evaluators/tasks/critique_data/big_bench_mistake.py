@@ -16,7 +16,7 @@ from evaluators.tasks.datasets import dataset
 from evaluators.tasks.extraction import INVALID
 from evaluators.tasks.pinned import Row, read_rows
 
-_MARK = re.compile(r"\banswer(?:\s+is)?\s*:?[ \t]*", re.IGNORECASE)
+_MARK = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)[ \t]*", re.IGNORECASE)
 _LETTER = re.compile(r"\(?([A-Z])\)?\.?", re.IGNORECASE)
 _BRACKETS = re.compile(r"[\s()\[\]{}<>]+")
 

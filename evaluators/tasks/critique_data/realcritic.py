@@ -4,6 +4,8 @@ The gold answer is the authors' `gt`: for MATH their reading of the gold solutio
 the set's own answer. Answers are graded by `evaluators.grading`, whose agreement with the authors'
 verdicts is tested; unlike theirs it takes 0.5 for 50 only where one of them is a percentage. Where
 the questions have options, a letter is the answer and the text of an option is none, as with them.
+The answer of a given solution is read as those of the model are. The authors' `pred` is normalised:
+`$36` beside it, as `36`, would look like another answer.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ def _document(row: Row) -> dict[str, object]:
         "question": row["question"],
         "gold": str(row["gt"]),
         "reasoning": row["reasoning"],
-        "pred": row["pred"],
         "previous_score": row["previous_score"],
         "model": row["model"],
     }

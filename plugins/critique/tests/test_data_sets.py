@@ -285,7 +285,7 @@ class TestMistakes:
         ]  # fmt: skip
 
     def test_answers_of_the_model_are_compared_with_the_target(self, sources):
-        replies = ["3 * 4 = 12\nAnswer: 12", "The answer is 12.0", "**Answer:** 11", "12"]
+        replies = ["3 * 4 = 12\nAnswer: 12", "The answer is 12.0", "**Answer:** 11", "I answer 12"]
         grades = Opened().grades(0, *replies)
         assert [grade["correct"] for grade in grades] == [True, True, False, False]
         assert [grade["extracted"] for grade in grades] == ["12", "12.0", "11", None]
@@ -406,7 +406,7 @@ class TestRealData:
         path = folder / "realcritic" / f"{part}.jsonl"
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         opened = Opened(f"realcritic_{part}")
-        said = [f"So \\boxed{{{row['pred']}}}" for row in rows]
+        said = [f"So \\boxed{{{row['pred']}}}" for row in rows]  # as the authors read them
         grades = [opened.grades(i, text)[0] for i, text in enumerate(said)]
         assert [grade["correct"] for grade in grades] == [row["previous_score"][0] for row in rows]
 
