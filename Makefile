@@ -72,7 +72,7 @@ bench: install-dev vllm $(BENCH_ENV)/.installed ## Measure what the documentatio
 	done; for name in $(MEASUREMENTS); do echo "== $$name"; $(RUN) tests/benchmarks/$$name.py || missed="$$missed $$name"; \
 	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
 
-methods: install-dev ## Run every method on the small model and table what comes out (METHODS_ARGS="--limit 4"; hours)
+methods: install-dev ## Run every method on the small model and table it in var/methods (METHODS_ARGS="--limit 4"; hours)
 	$(RUN) -m evaluators survey --out var/methods $(METHODS_ARGS)
 
 method-docs: install-dev ## Write the pages of docs/methods from the methods' cards

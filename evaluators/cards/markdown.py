@@ -70,19 +70,21 @@ def facts(found: EvaluatorCard) -> Iterator[tuple[str, str]]:
     yield "installed by", f"`{found.distribution}`"
 
 
-def index(families: Mapping[str, Sequence[EvaluatorCard]]) -> str:
+def index(families: Mapping[str, Sequence[EvaluatorCard]], *, results: bool = False) -> str:
     """Return the index: a table per family.
 
     Args:
         families: Cards by what the family is called.
+        results: A page `results.md` lies beside it.
     """
+    measured = ", [which stands here](results.md)" if results else ""
     blocks = [
         GENERATED,
         "# Methods",
         "Every method with its turns, parameters, prompts and what its paper reports. "
         "`python -m evaluators show NAME` prints the same. Prompts can be replaced by a "
         "[prompt pack](prompt-packs.md); `make methods` runs every method for real on the small "
-        "model that comes with the installation, and writes one table.",
+        f"model that comes with the installation, and writes one table{measured}.",
     ]
     for family, cards in families.items():
         rows = [

@@ -73,7 +73,7 @@ def write_docs(folder: Path, distributions: tuple[str, ...] = ()) -> Iterator[Pa
     for card in cards:
         _require_usable(card)
     pages = {f"{card.name}.md": page(card) for card in cards}
-    pages["README.md"] = index(_families(cards))
+    pages["README.md"] = index(_families(cards), results=(folder / "results.md").exists())
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.md"):
         if old.name not in pages and old.read_text(encoding="utf-8").startswith(GENERATED):

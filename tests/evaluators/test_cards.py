@@ -348,4 +348,6 @@ class TestCommand:
         assert {"README.md", "single_pass.md", "results.md"} <= there
         assert "gone.md" not in there
         assert "reask.md" not in there
-        assert "[`single_pass`](single_pass.md)" in (tmp_path / "README.md").read_text()
+        index = (tmp_path / "README.md").read_text()
+        assert "[`single_pass`](single_pass.md)" in index
+        assert "(results.md)" in index
