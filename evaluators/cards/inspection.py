@@ -15,8 +15,8 @@ from evaluators import entry_points
 from evaluators.errors import AmbiguousName
 from evaluators.registry import EvaluatorCard, evaluator_point, evaluator_points
 
-SECONDS = 60
-"""How long one distribution's evaluators may take before the next counts as broken."""
+SECONDS, SECONDS_EACH = 60, 5
+"""How long one distribution's evaluators may take before the next of them counts as broken."""
 
 AT_ONCE = 2
 """Distributions looked into at a time."""
@@ -78,15 +78,16 @@ def _together(points: Sequence[EntryPoint]) -> list[EvaluatorCard]:
 
 def _child(names: Sequence[str]) -> tuple[list[Mapping[str, Any]], str]:
     """Return what a child told of the names, in order, and why it ended before the last."""
+    limit = SECONDS + SECONDS_EACH * len(names)
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", CHILD, *names],
             capture_output=True,
-            timeout=SECONDS,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired as late:
-        return _told(late.stdout or b""), f"importing it takes longer than {SECONDS} s"
+        return _told(late.stdout or b""), f"importing it takes longer than {limit} s"
     said = done.stderr.decode(errors="replace").strip().splitlines()
     raised = any(line.startswith("Traceback ") for line in said)
     return _told(done.stdout), said[-1] if raised else f"exit status {done.returncode}"
