@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from evaluators.controls import TITLES
 from evaluators.registry import EvaluatorCard
 
 EVERY_RUN = frozenset({"decomposition", "cost", "quality"})
@@ -16,16 +17,6 @@ CLASSES = {
     "oracle": "oracle: the right answer decides what happens",
 }
 """What a method may learn beyond the model."""
-
-CONTROLS = {
-    "greedy": "one greedy answer",
-    "sc_calls": "a vote over as many samples as it makes calls",
-    "sc_tokens": "a vote over as many samples as make up its tokens",
-    "best_of_n": "the best of as many samples by score",
-    "null_turn": "a second turn that says nothing",
-    "retry": "another try behind the same gate",
-}
-"""What results are held against."""
 
 GENERATED = (
     "<!-- Written by `make method-docs` from the method's card; change the card instead. -->"
@@ -65,7 +56,8 @@ def facts(found: EvaluatorCard) -> Iterator[tuple[str, str]]:
     yield "tasks put as", ", ".join(f"`{mode}`" for mode in found.modes)
     if found.roles:
         yield "roles of other models", ", ".join(f"`{role}`" for role in found.roles)
-    held = ", ".join(CONTROLS[control] for control in found.controls)
+    titles = {str(kind): title for kind, title in TITLES.items()}
+    held = ", ".join(titles[control] for control in found.controls)
     yield "held against", held or "nothing: it is a control or a baseline itself"
     yield "installed by", f"`{found.distribution}`"
 
