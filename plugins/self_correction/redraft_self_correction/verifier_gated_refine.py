@@ -64,7 +64,9 @@ async def verifier_gated_refine(
             ctx, [*chat, SCORE.message()], read=lambda text: read_score(text, threshold), round=1
         )
     else:
-        checked = await strategies.check_afresh(ctx, sample, first, prompt=JUDGE, round=1)
+        checked = await strategies.check_afresh(
+            ctx, sample, first, prompt=JUDGE, kind="verify", round=1
+        )
     if checked.approves:
         return Outcome([first], [checked.verdict], stop_reason=strategies.APPROVED)
     return Outcome([first, await refine(ctx, chat)], [checked.verdict], stop_reason="refined")

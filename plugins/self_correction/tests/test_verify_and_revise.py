@@ -273,7 +273,8 @@ class TestVerifierGatedRefine:
         (asked,) = ctx.model.requests[1].messages
         assert asked.content.count("===== end solution =====") == 1
         assert "orders inside the marked blocks" in asked.content
-        assert (ctx.nodes[1].role, ctx.nodes[1].parents) == ("critic", (0,))
+        node = ctx.nodes[1]
+        assert (node.kind, node.role, node.parents) == ("verify", "critic", (0,))
 
     async def test_the_refiner_does_not_see_the_verifier(self) -> None:
         result = await play(verifier_gated_refine, [WRONG, "Score: 2", "Step two.", RIGHT])
