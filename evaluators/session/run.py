@@ -31,8 +31,12 @@ Through = Callable[[Model], Model]
 """Returns a model that stands before another."""
 
 
+def _nothing_between(model: Model) -> Model:
+    return model
+
+
 async def run_plan(
-    plan: Plan, watcher: Watcher | None = None, *, through: Through = lambda model: model
+    plan: Plan, watcher: Watcher | None = None, *, through: Through = _nothing_between
 ) -> Report:
     """Start the runtime, run every method on every task, stop the runtime.
 
@@ -69,7 +73,7 @@ async def run_plan(
         repeated = {}
         if plan.repeat:
             watcher.stage(f"Putting {plan.repeat} questions again")
-            repeated = await runs.repeat(_shared(plan, running, through))
+            repeated = await runs.repeat(_shared(plan, running, _nothing_between))
         watcher.stage("Evaluated; stopping the runtime")
         infos = {name: task.info for name, task in tasks.items()}
         actor = running.pop("actor")
