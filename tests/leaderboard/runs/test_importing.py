@@ -30,7 +30,8 @@ TASK = "echo_flips"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
     command = ["run", "reask", "--model", "echo", "--task", TASK, "--limit", "24"]
-    assert run_command([*command, "--replicates", "2", "--out", str(out), "--json"]) == 0
+    options = ["--replicates", "2", "--no-controls", "--out", str(out), "--json"]
+    assert run_command([*command, *options]) == 0
     return out / "reask"
 
 
@@ -93,7 +94,7 @@ class TestOurs:
     def test_a_suite_that_fits_takes_it(
         self, tmp_path: Path, user: User, suite: Suite, evaluators: Any
     ) -> None:
-        command = ["run", "reask", "--model", "echo", "--task", TASK, "--json"]
+        command = ["run", "reask", "--model", "echo", "--task", TASK, "--no-controls", "--json"]
         for limit, expected in (("240", None), ("12", 12)):
             out = tmp_path / limit
             assert run_command([*command, "--limit", limit, "--out", str(out)]) == 0
