@@ -15,7 +15,10 @@ _ITEM = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _RESULT = re.compile(r"\bresult\W{0,6}(yes|no)\b(?!\W{1,6}or\b)", re.IGNORECASE)
-_FIRST = re.compile(r"^\W{0,4}(?:the (?:answer|result) is )?(yes|no)\b", re.IGNORECASE)
+_PLAIN = re.compile(
+    r"^\W{0,4}(?:the (?:answer|result) is [*_]*)?(yes|no)(?=[*_]*(?:[,.:;!]|\s*$))",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ def read_items(text: str, limit: int) -> list[str]:
 
 
 def read_result(text: str) -> bool | None:
-    """Read the last `Result: YES` or `Result: NO`; without one, a YES or NO in first place."""
-    found = _RESULT.findall(text) or _FIRST.findall(text)
+    """Read the last `Result: YES` or `Result: NO`; without one, the last line that opens so."""
+    found = _RESULT.findall(text) or _PLAIN.findall(text)
     return found[-1].lower() == "yes" if found else None
 
 
