@@ -16,14 +16,17 @@ from harness import Goal, Run, run_side
 
 EIGHT = (
     ("single_pass", {}),
-    ("reask", {"rounds": 1}),
-    ("reask", {"rounds": 3}),
-    ("review_improve", {"rounds": 1, "review": "presuming"}),
-    ("review_improve", {"rounds": 2, "review": "presuming"}),
-    ("self_refine", {"max_attempts": 1}),
-    ("self_refine", {"max_attempts": 2}),
+    ("null_turn", {}),
+    ("reask", {}),
+    ("if_or_else", {}),
+    ("review_improve", {}),
     ("self_consistency", {}),
+    ("universal_sc", {"samples": 5}),
+    ("adaptive_consistency", {"max_samples": 5}),
 )
+"""What one submits to learn whether looking again is worth its calls: methods of correction, a turn
+that says nothing, and what the same calls give when they are spent on samples."""
+
 TOLERANCE = 0.1
 
 
