@@ -22,7 +22,7 @@ from evaluators.errors import (
     first_error,
 )
 from evaluators.evaluator import Evaluator
-from evaluators.model import Answer, AnswerState, Failure, Grade, Outcome, Reply, SampleResult
+from evaluators.model import Answer, AnswerState, Failure, Outcome, Reply, SampleResult
 from evaluators.ports import Task
 from evaluators.strategies.prompts import Replacements, replaced
 
@@ -109,7 +109,6 @@ async def _grade(
         )
     finishes = {node.idx: node.finish_reason for node in context.nodes}
     states: list[AnswerState] = []
-    previous: Grade | None = None
     for answer, grade in zip(answers, grades, strict=True):
         states.append(
             AnswerState(
@@ -117,13 +116,26 @@ async def _grade(
                 text=answer.text,
                 truncated=finishes.get(answer.node) == "length",
                 grade=grade,
-                changed=previous is not None
-                and not same_answer(previous.extracted, grade.extracted),
+                changed=bool(states)
+                and not unchanged(states[-1], answer.node, answer.text, extracted=grade.extracted),
                 likelihoods=answer.likelihoods if isinstance(answer, Answer) else (),
             )
         )
-        previous = grade
     return tuple(states)
+
+
+def unchanged(before: AnswerState, node: int, text: str, *, extracted: str | None) -> bool:
+    """Tell whether an answer is the one before it; two that cannot be extracted never are.
+
+    One that a method hands back a second time has not changed, whatever can be extracted from it.
+
+    Args:
+        before: The answer before it.
+        node, text, extracted: Where the answer stands, what it says, and what the task reads in it.
+    """
+    if (before.node, before.text) == (node, text):
+        return True
+    return same_answer(before.grade.extracted, extracted)
 
 
 def _failed(context: Context, started: float, error: SampleError) -> SampleResult:

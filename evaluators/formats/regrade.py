@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from evaluators.answers import same_answer
+from evaluators.engine.sample import unchanged
 from evaluators.errors import GradeError
 from evaluators.formats.results import to_identity
 from evaluators.model import AnswerState, Grade, Sample, SampleResult
@@ -108,8 +108,9 @@ async def _graded(result: SampleResult, task: Task) -> SampleResult | GradeError
         return error
     states: list[AnswerState] = []
     for answer, grade in zip(result.answers, grades, strict=True):
-        before = states[-1].grade.extracted if states else None
-        changed = bool(states) and not same_answer(before, grade.extracted)
+        changed = bool(states) and not unchanged(
+            states[-1], answer.node, answer.text, extracted=grade.extracted
+        )
         states.append(replace(answer, grade=grade, changed=changed))
     return replace(result, answers=tuple(states))
 

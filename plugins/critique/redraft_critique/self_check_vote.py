@@ -38,13 +38,13 @@ async def self_check_vote(
     """Vote over samples, and drop answers that the model itself judges incorrect.
 
     The self-check of Luo et al. (arXiv 2310.04815). Certainty is ln(f1 / f2) of the two most
-    frequent answers: our reading of the thresholds, as the paper's formula could not be checked. A
-    vote at least that certain stands. Else its answers are criticised, most frequent first, of
-    equals the one seen first, until one is not judged incorrect; that the next answer is criticised
-    too, whatever the certainty without the first, is our reading as well. Where none is left, the
-    vote stands. A judgment that cannot be read counts as "correct", as theirs does. The first
-    answer state is the vote, so that `error_reduction` and the decomposition say what the check
-    adds to it. Calls: samples, and up to one more per different answer.
+    frequent answers, 0 of a lone ballot: our reading of the thresholds, as the paper's formula
+    could not be checked. A vote at least that certain stands. Else its answers are criticised, most
+    frequent first, of equals the one seen first, until one is not judged incorrect; that the next
+    answer is criticised too, whatever the certainty without the first, is our reading as well.
+    Where none is left, the vote stands. A judgment that cannot be read counts as "correct", as
+    theirs does. The first answer state is the vote, so that `error_reduction` and the decomposition
+    say what the check adds to it. Calls: samples, and up to one more per different answer.
 
     Args:
         samples: Answers to draw.
@@ -88,9 +88,9 @@ def _ranked(ballots: Sequence[str | None]) -> list[list[int]]:
 
 
 def _certainty(ranked: Sequence[Sequence[int]]) -> float:
-    """Return ln(f1 / f2); infinite where there is one answer, and 0 where there is none."""
+    """Return ln(f1 / f2); infinite where all ballots agree, and 0 where there is one at most."""
     match [len(indices) for indices in ranked]:
-        case []:
+        case [] | [1]:
             return 0.0
         case [_]:
             return math.inf

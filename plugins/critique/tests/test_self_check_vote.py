@@ -38,6 +38,10 @@ class TestCertainty:
         assert result.facts["certainty"] == certainty
         assert (result.verdicts, result.stop_reason) == ((), "the vote was certain")
 
+    async def test_a_lone_ballot_is_no_agreement(self) -> None:
+        result = await checked("- 41 - -", OFF)
+        assert (result.facts["certainty"], result.calls) == (0.0, 5)
+
     async def test_the_threshold_is_the_callers(self) -> None:
         result = await checked("41 41 41 42 42", OFF, OK, certainty=0.4)
         assert result.stop_reason == "the vote was certain"
@@ -88,3 +92,8 @@ class TestCheck:
             samples=2,
         )
         assert (correct(result), result.calls) == ([True, True], 3)
+
+
+async def test_a_vote_that_stands_has_not_changed_even_unread() -> None:
+    result = await checked("- - -", OFF)
+    assert [state.changed for state in result.answers] == [False, False]
