@@ -114,7 +114,8 @@ def _settled(path: Path, wanted: Wanted) -> dict[str, Any]:
 
 def _identity(settings: Mapping[str, Any], leg: Leg, codes: Mapping[str, str]) -> str:
     methods = [(m.name, codes.get(m.name, ""), m.params) for m in leg.plan.methods]
-    told = json.dumps([settings, leg.name, methods], sort_keys=True, default=str)
+    put = [plain(task) for task in leg.plan.tasks]
+    told = json.dumps([settings, leg.name, put, methods], sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from evaluators.cards import inspect_evaluators
 from evaluators.cli import run_command
+from evaluators.cli import survey as survey_command
 from evaluators.engine import Limits, evaluate
 from evaluators.errors import BadTask, NotInstalled
 from evaluators.model import (
@@ -168,6 +169,17 @@ class TestRun:
         assert "## other" in as_markdown(found)
         with pytest.raises(BadTask):
             await run_survey(wanted, [replace(other, optional=False)], cards, folder=tmp_path)
+
+
+class TestDefaults:
+    def test_reads_small_models_leniently_unless_told_otherwise(self) -> None:
+        mine = survey_command._questions(["rg_gcd_easy", "rg_lcm_easy"], "strict")
+        assert [(spec.key, spec.filter) for spec in mine] == [
+            ("rg_gcd_easy", "strict"), ("rg_lcm_easy", "strict"),
+        ]  # fmt: skip
+        assert [(spec.key, spec.filter) for spec in survey_command._questions([], None)] == [
+            ("rg_chain_sum_easy", "flexible"), ("rgmc_syllogism:generative", None),
+        ]  # fmt: skip
 
 
 class TestCommand:
