@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+
+from django.db.models import QuerySet
 
 from evaluators.controls.planning import SIZE
 from evaluators.metrics import Estimate, null
@@ -115,9 +117,9 @@ def difference_figure(found: Beside) -> Figure:
     return shown
 
 
-def gains(rows: Sequence[int], kind: str) -> dict[int, tuple[float | None, int]]:
+def gains(entries: QuerySet[Entry], kind: str) -> dict[int, tuple[float | None, int]]:
     """Return the gain over a kind of control and what it rests on, by row."""
-    known = Against.objects.filter(entry__in=rows, kind=kind)
+    known = Against.objects.filter(entry__in=entries.order_by().values("pk"), kind=kind)
     return {pk: (gain, n) for pk, gain, n in known.values_list("entry_id", "gain", "n")}
 
 

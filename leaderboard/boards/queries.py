@@ -197,7 +197,7 @@ def _sort_rows(
     columns = ["id", "acc_last", "acc_first", "n", source if source != "rank" else "id"]
     rows = list(chosen.order_by().values_list(*columns))
     if view.sort_control:
-        known = gains([row[0] for row in rows], view.sort_control)
+        known = gains(chosen, view.sort_control)
         found = {pk: (last, *known.get(pk, (None, 0))) for pk, last, *_ in rows}
         return [_SortRow(pk, last, gain, n < FEW) for pk, (last, gain, n) in found.items()]
     return [

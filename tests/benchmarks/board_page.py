@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+KINDS = ("sc_calls", "greedy", "null_turn")
+"""Controls whose columns are shown; rows are held against the first two."""
 
 
 def main() -> None:
@@ -49,6 +51,7 @@ def measure(given: argparse.Namespace) -> None:
 
     call_command("migrate", verbosity=0)
     fill(given.models, given.evaluators)
+    hold()
     more = add_samples(given.samples) if given.samples else {}
     report = {
         name: timed(url, given.requests)
@@ -56,6 +59,8 @@ def measure(given: argparse.Namespace) -> None:
             "board": "/",
             "board, by CS": "/?sort=cs",
             "board, by extra tokens": "/?sort=extra_tokens",
+            "board, by gain over a vote": "/?sort=over_sc_calls",
+            "board, all columns": "/?" + "&".join(f"column=over_{kind}" for kind in KINDS),
             "board, filtered": "/?model=model-7&evaluator=method_0",
             "board, last page": f"/?page={-(-given.models * given.evaluators // 50)}",
             "model": model_url(),
@@ -92,6 +97,38 @@ def fill(models: int, evaluators: int) -> None:
 
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
+
+
+def hold() -> None:
+    """Hold every row against another of its model, as two kinds of control."""
+    from evaluators.controls import PlannedControl, compare_control
+    from leaderboard.boards.models import Against, Entry
+    from leaderboard.runs.models import RunControl
+    from tests.leaderboard.factories import Flips
+
+    sides = (flips.trajectories("sums") for flips in (Flips(), Flips(18, 2, 8, 12)))
+    found = compare_control(PlannedControl("sc_calls", "method_0"), *sides)
+    stored = {
+        "difference": found.difference.to_json(),
+        "control": {name: e.to_json() for name, e in found.paired.left.items()},
+        "method": {name: e.to_json() for name, e in found.paired.right.items()},
+    }
+    by_model: dict[int, list[Entry]] = {}
+    for entry in Entry.objects.all():
+        by_model.setdefault(entry.model_id, []).append(entry)
+    held, against = [], []
+    for first, *others in by_model.values():
+        for number, entry in enumerate(others):
+            for kind in KINDS[:2]:
+                held.append(RunControl(run_id=entry.run_id, kind=kind, control_id=first.run_id))
+                against.append(
+                    Against(
+                        entry=entry, kind=kind, control=first, estimates=stored,
+                        gain=0.01 * number + (entry.acc_last or 0), n=40,
+                    )
+                )  # fmt: skip
+    RunControl.objects.bulk_create(held)
+    Against.objects.bulk_create(against)
 
 
 def _flips(rng: random.Random):
