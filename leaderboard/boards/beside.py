@@ -26,7 +26,7 @@ class Beside:
 
     held: RunControl
     against: Against | None
-    """None until both runs are on the board."""
+    """None until both runs are on the board, and while the control may not be read."""
 
     @property
     def control(self) -> Run | None:
@@ -89,7 +89,8 @@ def beside_of(entries: Iterable[Entry]) -> dict[int, dict[str, Beside]]:
     found: dict[int, dict[str, Beside]] = {pk: {} for pk in by_run.values()}
     for held in RunControl.objects.filter(run__in=by_run).select_related("control__evaluator"):
         pk = by_run[held.run_id]
-        found[pk][held.kind] = Beside(held, compared.get((pk, held.kind)))
+        public = held.control is not None and held.control.published
+        found[pk][held.kind] = Beside(held, compared.get((pk, held.kind)) if public else None)
     return found
 
 

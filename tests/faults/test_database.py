@@ -47,7 +47,8 @@ def server():
 
 def test_crashes_of_the_database_lose_nothing(server):
     """R7: crash-restarts during a run, one of them by SIGKILL; pages say 503 meanwhile."""
-    told = server.manage("submit", "echo", "reask", "--suite", "flips", "--model-args", "delay=0.3")
+    words = ("submit", "echo", "reask", "--suite", "flips", "--no-controls")
+    told = server.manage(*words, "--model-args", "delay=0.3")
     run = told.split()[0]
     wait_for(lambda: progress(server, run) > 0, 90, "something is stored")
     seen = set()

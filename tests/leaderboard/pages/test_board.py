@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from leaderboard.boards.models import Against, Entry
-from leaderboard.runs.models import RunControl, State
+from leaderboard.runs.models import Run, RunControl, State
 from tests.leaderboard import factories as make
 from tests.leaderboard.factories import Flips
 
@@ -373,6 +373,12 @@ class TestControls:
         run = make.RunFactory(submission=entry.run.submission, evaluator=vote, state=state)
         RunControl.objects.create(run=entry.run, kind="sc_calls", control=run)
         assert words in self.cell(client, "gamma")
+
+    def test_one_that_is_not_public_is_not_told(self, client, held):
+        Run.objects.filter(pk=held[0].control.run_id).update(published=False)
+        cell = self.cell(client, "alpha")
+        assert "the control is not public" in cell
+        assert "25.0" not in cell
 
     def test_nobody_asked(self, client, board):
         assert "not asked for" in self.cell(client, "gamma")
