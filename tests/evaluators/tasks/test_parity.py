@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 import evaluators
+from evaluators.model import Grade
 from evaluators.tasks import open_tasks
 from evaluators.tasks.loading import OpenTask
 from evaluators.tasks.spec import TaskSpec
@@ -247,7 +247,7 @@ async def test_the_task_process_renders_and_grades_the_same(write: Any) -> None:
         for index in range(12):
             texts = [f"Answer: {index + 1}", "7 or 8", ""]
             graded = await there.grade(str(index), texts)
-            assert [asdict(grade) for grade in graded] == here.grade(index, texts)
+            assert list(graded) == [Grade(**found) for found in here.grade(index, texts)]
 
 
 @pytest.mark.skipif(not GSM8K.is_file(), reason="the shared data sets are not here")

@@ -94,7 +94,7 @@ def on_pages(client, run: Run) -> list[str]:
     key, sample = EndpointKey.objects.first(), run.results.first()
     urls = [
         reverse(name)
-        for name in ("board", "oracle_board", "submit", "keys", "status", "evaluators", "suites")
+        for name in ("board", "oracle_board", "submit", "keys", "status", "methods", "suites")
     ]
     urls += [f"{reverse('board')}?format={form}" for form in ("csv", "json")]
     for name in ("run", "samples", "manifest"):
