@@ -82,12 +82,7 @@ def submit(
     others = {role: player for role, player in named.items() if player is not None}
     for player in (model, *others.values()):
         check_owner(user, player)
-    if not suite.current:
-        raise UnknownSuite(suite=str(suite))
-    if not evaluators:
-        raise BadParameter(
-            owner="submission", name="evaluators", value=[], reason="choose at least one"
-        )
+    _check_complete(suite, evaluators)
     submission = Submission(
         user=user,
         model=model,
@@ -108,6 +103,20 @@ def submit(
     return _write(
         submission, list({entry.identity: entry for entry in asked}.values()), controls=controls
     )
+
+
+def _check_complete(suite: Suite, evaluators: Sequence[object]) -> None:
+    """Refuse a suite that is gone, and nothing to run on it.
+
+    Raises:
+        UnknownSuite, BadParameter: The one or the other.
+    """
+    if not suite.current:
+        raise UnknownSuite(suite=str(suite))
+    if not evaluators:
+        raise BadParameter(
+            owner="submission", name="evaluators", value=[], reason="choose at least one"
+        )
 
 
 def _write(submission: Submission, asked: Sequence[Wanted], *, controls: bool) -> Submitted:

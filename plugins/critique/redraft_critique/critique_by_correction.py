@@ -1,13 +1,14 @@
 """Critique by correction: a critique is as good as the correction that comes of it."""
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
 from evaluators.api import (
     Answer,
     Context,
+    Message,
     Outcome,
     Prompt,
     Reply,
@@ -71,21 +72,8 @@ async def critique_by_correction(
         "solution": critique.quoted(_text(sample, solution), critique.LABEL),
     }
     chat = [CRITIC.system(), TEMPLATES[template].message(**shown)]
-    replies: list[Reply] = []
-    for turn in range(1, turns + 1):
-        if replies:
-            chat += [replies[-1].message, DOUBT.message()]
-        replies.append(
-            await ctx.generate(
-                chat,
-                kind="critique",
-                role="critic",
-                round=turn,
-                parents=[solution.node],
-                temperature=temperature,
-                max_tokens=max_tokens,
-            )
-        )
+    asking = {"parents": [solution.node], "temperature": temperature, "max_tokens": max_tokens}
+    replies = await _turns(ctx, chat, turns, asking)
     found = [critique.parse_critique(reply.text) for reply in replies]
     checked = {"qualified": await _qualified(ctx, shown, replies[-1])} if check else {}
     corrected = [Answer(one.answer, r.node) for one, r in zip(found, replies, strict=True)]
@@ -100,6 +88,19 @@ async def critique_by_correction(
             **checked,
         },
     )
+
+
+async def _turns(
+    ctx: Context, chat: Sequence[Message], turns: int, asking: Mapping[str, Any]
+) -> list[Reply]:
+    """Have the solution criticised, and every critique but the last doubted."""
+    replies: list[Reply] = []
+    for turn in range(1, turns + 1):
+        if replies:
+            chat = [*chat, replies[-1].message, DOUBT.message()]
+        reply = await ctx.generate(chat, kind="critique", role="critic", round=turn, **asking)
+        replies.append(reply)
+    return replies
 
 
 def _text(sample: Sample, solution: Reply | Answer) -> str:

@@ -75,13 +75,12 @@ async def progco(
             program=critique.quoted(programs[-1].text, "program"),
             response=critique.quoted(answer.text, "response"),
         )
-        on = [programs[-1], answer]
         return await strategies.check(
             ctx,
             [run],
             read=read_result,
             round=number,
-            parents=on,
+            parents=[programs[-1], answer],
             max_tokens=LONG,
             labels=("question", "program", "response"),
         )

@@ -1,6 +1,5 @@
 """Verifier-gated refinement: only an answer that a verifier doubts is refined."""
 
-import re
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -20,15 +19,16 @@ from redraft_self_correction.measures import p_c2i
 SCORE = Prompt.load("redraft_self_correction", "verifier_gated_refine/score")
 JUDGE = Prompt.load("redraft_self_correction", "verifier_gated_refine/judge")
 
-_SCORE = re.compile(r"\bscore\W{0,6}(\d{1,3}(?:\.\d{1,4})?)", re.IGNORECASE)
+MOST = 10
+"""The highest score, as the prompt says."""
 
 
 def read_score(text: str, threshold: float) -> strategies.Reading | None:
     """Read the last `Score: N`, 0 to 10, as a chance; from the threshold on it approves."""
-    found = _SCORE.findall(text)
-    if not found or float(found[-1]) > 10:
+    score = strategies.ranking.read_mark(text, most=MOST)
+    if score is None:
         return None
-    chance = float(found[-1]) / 10
+    chance = score / MOST
     return strategies.Reading("correct" if chance >= threshold else "wrong", chance)
 
 
