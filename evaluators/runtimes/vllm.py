@@ -142,6 +142,9 @@ def _arguments(spec: ModelSpec, located: Located, installation: Installation) ->
     if where == "cpu":
         # Compiling takes a compiler and longer than a small model runs for.
         args.setdefault("enforce_eager", True)
+        # Where a prompt is taken in by parts, a seeded request ends the engine: vLLM winds its
+        # generator back, which those of processors cannot do.
+        args.setdefault("enable_chunked_prefill", False)
         if not {"kv_cache_memory_bytes", "gpu_memory_utilization"} & args.keys() and not (
             os.environ.get("VLLM_CPU_KVCACHE_SPACE")
         ):
