@@ -122,7 +122,7 @@ class SharedModel:
         if flight is None:
             flight = asyncio.create_task(self._look_up_or_call(key, request))
             self._flying[key] = flight
-            flight.add_done_callback(lambda _: self._flying.pop(key, None))
+            flight.add_done_callback(lambda done: self._forget(key, done))
         answered = await self._wait(key, flight)
         return replace(answered, cached=True, seconds=0.0) if shared else answered
 
@@ -134,7 +134,13 @@ class SharedModel:
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
+                self._forget(key, flight)  # whoever asks from now on asks anew
                 await _abandon(flight)
+
+    def _forget(self, key: str, flight: asyncio.Task[Answered]) -> None:
+        """Let nobody join a call that is over or given up."""
+        if self._flying.get(key) is flight:
+            del self._flying[key]
 
     async def _look_up_or_call(self, key: str, request: Request) -> Answered:
         stored = await self._store.get(key)

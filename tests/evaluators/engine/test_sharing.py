@@ -104,6 +104,27 @@ class TestSharedModel:
             await waiter
         assert len(asyncio.all_tasks()) == 1
 
+    async def test_a_call_that_is_being_given_up_is_nobodys_answer(self) -> None:
+        class Reluctant(ScriptedModel):
+            async def complete(self, asked: ChatRequest) -> Completion:
+                try:
+                    return await super().complete(asked)
+                except asyncio.CancelledError:
+                    await asyncio.sleep(0.02)  # a connection takes a while to close
+                    raise
+
+        model = Reluctant(["a"], delay=0.05)
+        shared = SharedModel(model)
+        first = asyncio.create_task(shared.complete(request()))
+        await asyncio.sleep(0.005)
+        first.cancel()
+        await asyncio.sleep(0.005)
+        second = asyncio.create_task(shared.complete(request()))
+        third = asyncio.create_task(shared.complete(request()))
+        assert ((await second).text, (await third).text) == ("a", "a")
+        assert first.cancelled()
+        assert len(model.requests) == 2
+
     async def test_refuses_every_waiter_when_the_call_fails_and_forgets_the_failure(self) -> None:
         model = ScriptedModel(["a"], delay=0.005, fail_after=0)
         shared = SharedModel(model)
