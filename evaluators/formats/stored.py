@@ -112,4 +112,5 @@ def trajectory_of(result: SampleResult) -> Trajectory:
         tokens_out=None,
         tokens_computed=None,
         tokens_first=None,
+        calls_first=None,
     )

@@ -6,13 +6,19 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evaluators.errors import BadFile
 from evaluators.formats.lines import problem, read_objects, write_lines
 from evaluators.metrics import Trajectory
+from evaluators.metrics.trajectory import Costs
+
+_PARTS = (
+    ("tokens_first", "tokens_out"), ("tokens_computed", "tokens_out"), ("calls_first", "calls"),
+)  # fmt: skip
+"""Costs that are part of others."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -37,6 +43,7 @@ class Line(BaseModel):
     tokens_out: Count | None = None
     tokens_computed: Count | None = None
     tokens_first: Count | None = None
+    calls_first: Count | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -50,6 +57,11 @@ class Line(BaseModel):
             states = getattr(self, name)
             if states is not None and len(states) != answers:
                 msg = f"{name} has {len(states)} entries for {answers} answers"
+                raise ValueError(msg)
+        for part, whole in _PARTS:
+            some, all_ = getattr(self, part), getattr(self, whole)
+            if some is not None and all_ is not None and some > all_:
+                msg = f"{part} is {some}, more than the {all_} of {whole}"
                 raise ValueError(msg)
         if self.changed and self.changed[0]:
             msg = "changed[0] is true, but the first answer has none before it"
@@ -73,6 +85,7 @@ class Line(BaseModel):
             tokens_out=self.tokens_out,
             tokens_computed=self.tokens_computed,
             tokens_first=self.tokens_first,
+            calls_first=self.calls_first,
             scored=self.correct is not None,
         )
 
@@ -105,7 +118,7 @@ def to_line(trajectory: Trajectory) -> str:
     for name in ("task", "cluster", "replicate", *states):
         if value := getattr(trajectory, name):
             line[name] = value
-    for name in ("calls", "tokens_in", "tokens_out", "tokens_computed", "tokens_first"):
+    for name in get_args(Costs):
         if (value := getattr(trajectory, name)) is not None:
             line[name] = value
     return json.dumps(line)

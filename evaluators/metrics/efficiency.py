@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from evaluators.metrics.estimate import Estimate, null
 from evaluators.metrics.estimators import bootstrapped, cluster_totals
 from evaluators.metrics.measures import (
     FIRST_UNKNOWN,
-    NO_NET_FIX,
+    NO_EXTRA,
     NONE_RIGHT,
     NONE_WRONG,
-    NOT_CLEARLY,
     NOTHING_SCORED,
     ONE_ANSWER,
-    UNSTABLE,
+    per_net_fix,
 )
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.trajectory import Graded, Trajectory
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CALLS_UNKNOWN = "calls not recorded"
-NO_EXTRA = "nothing was spent beyond the first answer"
 NO_REPLICATE = "no question was asked more than once"
 
 Compute = Callable[[Sequence[Trajectory]], Estimate]
@@ -38,9 +35,11 @@ Extra = Callable[[Graded], "tuple[Floats, Bools]"]
 
 
 def _calls(graded: Graded) -> tuple[Floats, Bools]:
-    """Return the calls beyond the one that the first answer needs."""
+    """Return the calls beyond those that the first answer needs: one where nobody says."""
     calls, known = graded.cost("calls")
-    return (calls - 1).clip(0), known
+    first, told = graded.cost("calls_first")
+    first[~told] = 1
+    return (calls - first).clip(0), known
 
 
 def _tokens(graded: Graded) -> tuple[Floats, Bools]:
@@ -50,9 +49,7 @@ def _tokens(graded: Graded) -> tuple[Floats, Bools]:
     return (total - first) / 1000, known & also
 
 
-def _paid(
-    extra: Extra, unknown: str, body: Callable[[Graded, Floats, Floats], Estimate]
-) -> Compute:
+def _paid(extra: Extra, unknown: str, body: Callable[[Graded, Floats], Estimate]) -> Compute:
     """Guard a measure of gains against costs: two answers, and costs of every sample."""
 
     def compute(trajectories: Sequence[Trajectory]) -> Estimate:
@@ -63,28 +60,17 @@ def _paid(
         spent, known = extra(graded)
         if not known.all():
             return null(unknown, n=graded.n, n_total=graded.n_total)
-        moves = graded.right(-1).astype(float) - graded.right(0)
-        return body(graded, moves, spent)
+        return body(graded, spent)
 
     return compute
 
 
-def _gain(graded: Graded, moves: Floats, spent: Floats) -> Estimate:
+def _gain(graded: Graded, spent: Floats) -> Estimate:
+    moves = graded.right(-1).astype(float) - graded.right(0)
     if not spent.sum():
         return null(NO_EXTRA, n=graded.n, n_total=graded.n_total, denominator=0)
     base = _quotient(graded, moves, spent)
     return bootstrapped(base, cluster_totals(graded.clusters, moves, spent), _ratio)
-
-
-def _per_net_fix(graded: Graded, moves: Floats, spent: Floats) -> Estimate:
-    net = int(moves.sum())
-    if net <= 0:
-        return null(NO_NET_FIX, n=graded.n, n_total=graded.n_total, denominator=net)
-    base = _quotient(graded, spent, moves)
-    found = bootstrapped(base, cluster_totals(graded.clusters, spent, moves), _positive_ratio)
-    if found.dropped <= UNSTABLE:
-        return found
-    return replace(base, dropped=found.dropped, reason=NOT_CLEARLY)
 
 
 def _quotient(graded: Graded, above: Floats, below: Floats) -> Estimate:
@@ -97,12 +83,6 @@ def _quotient(graded: Graded, above: Floats, below: Floats) -> Estimate:
 def _ratio(sums: Floats) -> Floats:
     result: Floats = sums[:, 0] / sums[:, 1]
     return result
-
-
-def _positive_ratio(sums: Floats) -> Floats:
-    import numpy as np
-
-    return np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
 
 
 def _excess(of: Literal["kept", "fixed"]) -> Compute:
@@ -169,7 +149,8 @@ efficiency: tuple[Metric, ...] = (
     _metric(
         "gain_per_call",
         "Gain per call",
-        "Answers gained per call beyond the first: sum(c_T - c_1) / sum(calls - 1).",
+        "Answers gained per call beyond those of the first answer: "
+        "sum(c_T - c_1) / sum(calls - calls_first).",
         _paid(_calls, CALLS_UNKNOWN, _gain),
     ),
     _metric(
@@ -182,8 +163,9 @@ efficiency: tuple[Metric, ...] = (
     _metric(
         "calls_per_net_fix",
         "Calls per net fix",
-        "Calls beyond the first per answer fixed on balance: sum(calls - 1) / (n_ic - n_ci).",
-        _paid(_calls, CALLS_UNKNOWN, _per_net_fix),
+        "Calls beyond those of the first answer per answer fixed on balance: "
+        "sum(calls - calls_first) / (n_ic - n_ci).",
+        _paid(_calls, CALLS_UNKNOWN, per_net_fix),
         unit="calls",
         direction="lower",
     ),

@@ -33,6 +33,7 @@ NO_FLIP = "no answer flipped"
 NO_NET_FIX = "no more answers were fixed than spoilt"
 NOT_CLEARLY = "the net number of fixes is not clearly above 0"
 FIRST_UNKNOWN = "tokens of the first answer not recorded"
+NO_EXTRA = "nothing was spent beyond the first answer"
 
 UNSTABLE = 0.05
 """Above this share of null resamples a cost per net fix has no meaningful interval."""
@@ -232,19 +233,26 @@ def tokens_per_net_fix(graded: Graded) -> Estimate:
     extra, known = _extra(graded)
     if not known.all():
         return null(FIRST_UNKNOWN, n=graded.n, n_total=graded.n_total)
+    return per_net_fix(graded, extra)
+
+
+def per_net_fix(graded: Graded, spent: Floats) -> Estimate:
+    """Divide what was spent beyond the first answers by the answers fixed on balance."""
     moves = graded.right(LAST).astype(float) - graded.right(0)
     net = int(moves.sum())
     if net <= 0:
         return null(NO_NET_FIX, n=graded.n, n_total=graded.n_total, denominator=net)
-    base = _counted(graded, float(extra.sum()), net)
-    totals = cluster_totals(graded.clusters, extra, moves)
-    estimate = bootstrapped(base, totals, _per_net_fix)
+    if not spent.any():
+        return null(NO_EXTRA, n=graded.n, n_total=graded.n_total, denominator=net)
+    base = _counted(graded, float(spent.sum()), net)
+    totals = cluster_totals(graded.clusters, spent, moves)
+    estimate = bootstrapped(base, totals, _positive_ratio)
     if estimate.dropped <= UNSTABLE:
         return estimate
     return replace(base, dropped=estimate.dropped, reason=NOT_CLEARLY)
 
 
-def _per_net_fix(sums: Floats) -> Floats:
+def _positive_ratio(sums: Floats) -> Floats:
     import numpy as np
 
     return np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)

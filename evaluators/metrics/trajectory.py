@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from evaluators.metrics.judgement import Judgement
-from evaluators.model import Json, SampleResult
+from evaluators.model import Json, SampleResult, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,8 @@ class Trajectory:
     """Generated tokens that were not shared with another run."""
     tokens_first: int | None = None
     """Generated tokens that the first answer alone needed."""
+    calls_first: int | None = None
+    """Calls that it needed, none for a given solution; taken for 1 where not recorded."""
     scored: bool = True
     """False: counted in n_total, never in n."""
     abstained: tuple[bool, ...] = ()
@@ -62,6 +64,7 @@ class Trajectory:
     def from_result(cls, result: SampleResult) -> Trajectory:
         """Keep what metrics need of a finished sample."""
         answers = result.answers
+        first = _usages_of_first_answer(result)
         return cls(
             id=result.sample.id,
             task=result.sample.task,
@@ -75,7 +78,8 @@ class Trajectory:
             tokens_in=result.tokens_in,
             tokens_out=result.tokens_out,
             tokens_computed=result.tokens_computed,
-            tokens_first=_tokens_of_first_answer(result),
+            tokens_first=sum(usage.completion_tokens for usage in first) if answers else None,
+            calls_first=len(first) if answers else None,
             scored=result.status == "ok" and bool(answers),
             abstained=_abstained(result),
             judgements=_judgements(result),
@@ -84,19 +88,16 @@ class Trajectory:
         )
 
 
-def _tokens_of_first_answer(result: SampleResult) -> int | None:
-    """Add up generated tokens over the first answer's node and everything it builds on."""
-    if not result.answers:
-        return None
+def _usages_of_first_answer(result: SampleResult) -> list[Usage]:
+    """Return what the calls took that the first answer's node builds on, its own among them."""
     nodes = {node.idx: node for node in result.nodes}
-    todo, seen = [result.answers[0].node], set[int]()
+    todo, seen = [answer.node for answer in result.answers[:1]], set[int]()
     while todo:
         idx = todo.pop()
         if idx in nodes and idx not in seen:
             seen.add(idx)
             todo.extend(nodes[idx].parents)
-    usages = (nodes[idx].usage for idx in seen)
-    return sum(usage.completion_tokens for usage in usages if usage)
+    return [usage for idx in seen if (usage := nodes[idx].usage)]
 
 
 def _judgements(result: SampleResult) -> tuple[Judgement, ...]:
@@ -144,7 +145,9 @@ def _odds(result: SampleResult) -> tuple[float, float, float] | None:
 
 
 States = Literal["correct", "parsed", "truncated", "changed", "abstained"]
-Costs = Literal["calls", "tokens_in", "tokens_out", "tokens_computed", "tokens_first"]
+Costs = Literal[
+    "calls", "tokens_in", "tokens_out", "tokens_computed", "tokens_first", "calls_first"
+]  # fmt: skip
 
 
 class Graded(Sequence[Trajectory]):

@@ -38,11 +38,12 @@ class TestReading:
             "id": 7, "task": "sums", "cluster": 3, "replicate": 2, "correct": [True, True],
             "parsed": [True, False], "truncated": [False, True], "changed": [False, True],
             "calls": 2, "tokens_in": 30, "tokens_out": 20, "tokens_computed": 0, "tokens_first": 9,
+            "calls_first": 1,
         }  # fmt: skip
         assert read(file, json.dumps(line).encode()) == [
             Trajectory(
                 "7", (True, True), "sums", "3", 2, (True, False), (False, True), (False, True),
-                2, 30, 20, 0, 9,
+                2, 30, 20, 0, 9, 1,
             )
         ]  # fmt: skip
 
@@ -133,7 +134,8 @@ class TestWriting:
             st.booleans(), min_size=len(correct), max_size=len(correct)
         ).map(tuple)
         changed = draw(some)
-        cost = st.none() | st.integers(0, 2**53)
+        part, whole = sorted(draw(st.tuples(*[st.integers(0, 2**53)] * 2)))
+        costs = (whole, part, whole, part, part, part)
         text = st.text(st.characters(exclude_categories=["Cs"]))
         return Trajectory(
             draw(text),
@@ -144,7 +146,7 @@ class TestWriting:
             draw(some),
             draw(some),
             (False, *changed[1:]) if changed else (),
-            *(draw(cost) for _ in range(5)),
+            *(draw(st.sampled_from([None, cost])) for cost in costs),
         )
 
     @settings(max_examples=100, deadline=None)

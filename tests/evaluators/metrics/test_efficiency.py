@@ -24,6 +24,16 @@ from evaluators.metrics import (
     sign_flip_p,
     step_labels,
 )
+from evaluators.model import (
+    AnswerState,
+    Grade,
+    Node,
+    NodeKind,
+    Sample,
+    SampleResult,
+    Usage,
+    user,
+)
 
 
 def paid(pairs: list[tuple[bool, bool]], *, calls: int = 3, extra: int = 500) -> list[Trajectory]:
@@ -31,6 +41,28 @@ def paid(pairs: list[tuple[bool, bool]], *, calls: int = 3, extra: int = 500) ->
         Trajectory(str(i), pair, calls=calls, tokens_out=100 + extra, tokens_first=100)
         for i, pair in enumerate(pairs)
     ]
+
+
+def two_calls(name: str, first: str) -> SampleResult:
+    """Return a sample fixed at last in two calls, its first answer being `first`."""
+    spent = Usage(10, 5)
+
+    def node(idx: int, kind: NodeKind, usage: Usage | None, *parents: int) -> Node:
+        return Node(idx, kind, "actor", 0, parents, (), "", None, None, usage)
+
+    asked, again = node(0, "answer", spent), node(1, "answer", spent, 0)
+    nodes, at = {
+        "given": ((node(0, "given", None), node(1, "critique", spent, 0),
+                   node(2, "answer", spent, 1)), (0, 2)),
+        "reply": ((asked, again), (0, 1)),
+        "vote": ((asked, node(1, "answer", spent), node(2, "vote", None, 0, 1)), (2, 2)),
+    }[first]  # fmt: skip
+    answers = tuple(
+        AnswerState(idx, str(right), False, Grade(right, float(right), str(right), "True"))
+        for idx, right in zip(at, (False, True), strict=True)
+    )
+    sample = Sample(name, "t", (user("?"),), (user("?"),))
+    return SampleResult(sample, 0, "ok", answers=answers, nodes=nodes)
 
 
 class TestGains:
@@ -53,6 +85,22 @@ class TestGains:
         found = decompose(paid([(False, True)] * 6 + [(True, False)] * 5 + [(True, True)] * 9))
         assert found["calls_per_net_fix"].value == 40
         assert found["calls_per_net_fix"].reason.startswith("the net number of fixes")
+
+    @pytest.mark.parametrize(
+        ("made_of", "extra"), [("given", 2), ("reply", 1), ("vote", 0)], ids=str
+    )
+    def test_calls_of_the_first_answer_are_no_extra_ones(self, made_of: str, extra: int) -> None:
+        """Two calls: both after a given solution, one after a reply, none after a vote of two."""
+        run = [Trajectory.from_result(two_calls(str(i), made_of)) for i in range(3)]
+        assert [t.calls for t in run] == [2, 2, 2]
+        found = decompose(run)
+        if extra:
+            assert found["gain_per_call"].value == 1 / extra
+            assert found["calls_per_net_fix"].value == extra
+            return
+        for name in ("gain_per_call", "calls_per_net_fix", "tokens_per_net_fix"):
+            assert found[name].value is None
+            assert found[name].reason == "nothing was spent beyond the first answer"
 
     def test_null_rule(self) -> None:
         plain = decompose([Trajectory("1", (True, True)), Trajectory("2", (False, True))])
