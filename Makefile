@@ -8,8 +8,8 @@ LIBRARY_TESTS := $(wildcard tests/evaluators tests/gpu tests/plugins) $(wildcard
 SERVER_TESTS := $(wildcard tests/leaderboard tests/faults tests/e2e tests/architecture)
 LIBRARY_FLOOR ?= 93
 SERVER_FLOOR ?= 88
-LIBRARY_COVERAGE := $(if $(COVERAGE),--cov=evaluators --cov=plugins --cov-report=term:skip-covered --cov-fail-under=$(LIBRARY_FLOOR))
-SERVER_COVERAGE := $(if $(COVERAGE),--cov=leaderboard --cov-report=term:skip-covered --cov-fail-under=$(SERVER_FLOOR))
+LIBRARY_COVERAGE := $(if $(COVERAGE),--cov=evaluators --cov=plugins --cov-report=html:htmlcov/library --cov-fail-under=$(LIBRARY_FLOOR))
+SERVER_COVERAGE := $(if $(COVERAGE),--cov=leaderboard --cov-report=html:htmlcov/server --cov-fail-under=$(SERVER_FLOOR))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
 VLLM ?= cpu
 VLLM_ENV := var/vllm
@@ -39,16 +39,16 @@ install-dev: $(VENV)/.installed-dev ## The same with what tests and lint need
 test: test-library test-server ## All tests: the library with Django absent, then the server
 
 test-library: install-dev
-	$(RUN) -m pytest -p no:django -rs $(LIBRARY_TESTS) $(LIBRARY_COVERAGE) $(PYTEST_ARGS)
+	$(RUN) -m pytest -q -p no:django -rsfE $(LIBRARY_TESTS) $(LIBRARY_COVERAGE) $(PYTEST_ARGS)
 
 test-server: install-dev
-	$(RUN) -m pytest --ds=leaderboard.settings.test -rs $(SERVER_TESTS) $(SERVER_COVERAGE) $(PYTEST_ARGS)
+	$(RUN) -m pytest -q --ds=leaderboard.settings.test -rsfE $(SERVER_TESTS) $(SERVER_COVERAGE) $(PYTEST_ARGS)
 
 vllm: $(VLLM_ENV)/.installed ## Make vLLM's own environment: for processors, or with VLLM=gpu
 
 test-vllm: install-dev vllm ## Tests against a real vLLM server on the processor (minutes)
-	$(RUN) -m pytest -p no:django -rs -m vllm tests/vllm $(PYTEST_ARGS)
-	$(RUN) -m pytest --ds=leaderboard.settings.test -rs -m vllm tests/faults $(PYTEST_ARGS)
+	$(RUN) -m pytest -q -p no:django -rsfE -m vllm tests/vllm $(PYTEST_ARGS)
+	$(RUN) -m pytest -q --ds=leaderboard.settings.test -rsfE -m vllm tests/faults $(PYTEST_ARGS)
 
 formats: .venv-formats/.installed ## Other tools' readers of our exports; tests use them once they are there
 
