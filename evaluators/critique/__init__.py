@@ -5,7 +5,7 @@ from evaluators.critique.policies import LOCATIONS, PAIR_POLICIES, POLICIES, Pai
 from evaluators.critique.quoting import own_words, quoted
 from evaluators.critique.steps import index_of, numbered_steps, steps_of
 from evaluators.critique.subject import subject
-from evaluators.critique.verdicts import Judged, parse_verdict
+from evaluators.critique.verdicts import Judged, parse_verdict, stated
 
 __all__ = [
     "LABEL",
@@ -23,6 +23,7 @@ __all__ = [
     "parse_critique",
     "parse_verdict",
     "quoted",
+    "stated",
     "steps_of",
     "subject",
 ]

@@ -14,7 +14,6 @@ _ITEM = re.compile(
     r"^[\s\-*\u2022#\[\]().\d]*(?P<text>[^\n]*\?)[\W_]*(?:yes\W+(?:or\W+)?no\W*)?$",
     re.IGNORECASE | re.MULTILINE,
 )
-_RESULT = re.compile(r"\bresult\W{0,6}(yes|no)\b(?!\W{1,6}or\b)", re.IGNORECASE)
 _PLAIN = re.compile(
     r"^\W{0,4}(?:the (?:answer|result) is [*_]*)?(yes|no)(?=[*_]*(?:[,.:;!]|\s*$))",
     re.IGNORECASE | re.MULTILINE,
@@ -67,8 +66,11 @@ def read_items(text: str, limit: int) -> list[str]:
 
 def read_result(text: str) -> bool | None:
     """Read the last `Result: YES` or `Result: NO`; without one, the last line that opens so."""
-    found = _RESULT.findall(text) or _PLAIN.findall(text)
-    return found[-1].lower() == "yes" if found else None
+    found = critique.stated(text, mark=r"\bresult", yes="yes", no="no")
+    if found:
+        return bool(found[-1]["yes"])
+    plain = _PLAIN.findall(text)
+    return plain[-1].lower() == "yes" if plain else None
 
 
 async def write_checklist(ctx: Context, sample: Sample, *, limit: int) -> tuple[Reply, list[str]]:
@@ -102,7 +104,9 @@ async def hold_against(
             agent=f"item {number}",
             parents=[written, answer],
         )
-        return Item(item, reply, read_result(critique.own_words(reply.text, "response", "item")))
+        return Item(
+            item, reply, read_result(critique.own_words(reply.text, "question", "response", "item"))
+        )
 
     async with asyncio.TaskGroup() as group:  # one refused call cancels its siblings
         tasks = [group.create_task(hold(n, item)) for n, item in enumerate(items, start=1)]

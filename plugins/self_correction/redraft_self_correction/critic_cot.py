@@ -1,6 +1,5 @@
 """Critic-CoT: a critique that labels every step, to refine an answer or to filter a vote."""
 
-import re
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -20,11 +19,7 @@ from evaluators.api import (
 CRITIQUE = Prompt.load("redraft_self_correction", "critic_cot/critique")
 REFINE = Prompt.load("redraft_self_correction", "critic_cot/refine")
 
-_LABEL = re.compile(
-    r"\bstep\s*(\d{1,4})\W{0,6}(?:is\s+)?(correct|right|wrong|incorrect|not correct)\b"
-    r"(?!\W{1,6}or\b)",
-    re.IGNORECASE,
-)
+_STEP = r"\bstep\s*(\d{1,4})(?:\W{0,6}is\b)?"
 
 
 def read_labels(text: str, count: int) -> strategies.Reading:
@@ -33,8 +28,8 @@ def read_labels(text: str, count: int) -> strategies.Reading:
     The first step called wrong is the mistake. Approval takes a label for every step. Where no
     step is labelled, a verdict on the whole solution counts.
     """
-    labels = {int(number): said.lower() for number, said in _LABEL.findall(text)}
-    known = {n: said in {"correct", "right"} for n, said in labels.items() if 1 <= n <= count}
+    labels = {int(said[1]): bool(said["yes"]) for said in critique.stated(text, mark=_STEP)}
+    known = {n: right for n, right in labels.items() if 1 <= n <= count}
     if not known:
         whole = strategies.read_verdict(text)
         return strategies.Reading(whole, step=-1 if whole == "correct" else None)

@@ -1,20 +1,25 @@
 """Decide, then revise: weigh whether the answer should stand, then answer again accordingly."""
 
-import re
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from evaluators.api import Context, Outcome, Prompt, Sample, evaluator, metrics, strategies
+from evaluators.api import (
+    Context,
+    Outcome,
+    Prompt,
+    Sample,
+    critique,
+    evaluator,
+    metrics,
+    strategies,
+)
 
 DECIDE = {
     "fair": Prompt.load("redraft_self_correction", "decide_then_revise/decide_fair"),
     "biased": Prompt.load("redraft_self_correction", "decide_then_revise/decide_biased"),
 }
 ANSWER = Prompt.load("redraft_self_correction", "decide_then_revise/answer")
-
-_DECISION = re.compile(r"\bdecision\W{0,6}(keep|revise)\b", re.IGNORECASE)
-_REPEATED = re.compile(r"\bkeep\W{1,6}or\W{1,6}(?:decision\W{0,6})?revise\b", re.IGNORECASE)
 
 
 @evaluator(
@@ -55,7 +60,7 @@ def read_decision(text: str) -> Literal["correct", "wrong"] | None:
 
     Both in one breath are the request repeated, and no decision.
     """
-    found = _DECISION.findall(_REPEATED.sub(" ", text))
+    found = critique.stated(text, mark=r"\bdecision", yes="keep", no="revise")
     if not found:
         return None
-    return "correct" if found[-1].lower() == "keep" else "wrong"
+    return "correct" if found[-1]["yes"] else "wrong"

@@ -1,6 +1,5 @@
 """ProgCo: a checking program that the model writes, runs in its head, and refines too."""
 
-import re
 from dataclasses import replace
 from typing import Annotated
 
@@ -29,15 +28,13 @@ PROGRAM, EXECUTE, FEEDBACK, REFINE, CONTRAST, REGENERATE, REWRITE = (
 LONG = 512
 """Token limit of programs and of their execution."""
 
-_RESULT = re.compile(r"<\s*result\s*>\W{0,6}(true|false)\b", re.IGNORECASE)
-
 
 def read_result(text: str) -> critique.Judged | None:
     """Read the last `<result>True` or `<result>False`, whatever follows it."""
-    found = _RESULT.findall(text)
+    found = critique.stated(text, mark=r"<\s*result\s*>", yes="true", no="false")
     if not found:
         return None
-    return "correct" if found[-1].lower() == "true" else "wrong"
+    return "correct" if found[-1]["yes"] else "wrong"
 
 
 @evaluator(metrics=[*metrics.decomposition, *metrics.verification], source="2501.01264")

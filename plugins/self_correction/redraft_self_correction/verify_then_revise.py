@@ -1,6 +1,5 @@
 """Verify, then revise: a verdict marker after every solution decides what comes next."""
 
-import re
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -22,15 +21,13 @@ VERIFY = Prompt.load("redraft_self_correction", "verify_then_revise/verify")
 REVISE = Prompt.load("redraft_self_correction", "verify_then_revise/revise")
 CONFIRM = Prompt.load("redraft_self_correction", "verify_then_revise/confirm")
 
-_MARKER = re.compile(r"\[verify\]\W{0,6}(correct|right|wrong|incorrect|not correct)\b", re.I)
-
 
 def read_marker(text: str) -> critique.Judged | None:
     """Read the last `[VERIFY] correct` or `[VERIFY] wrong`; without one, the last verdict."""
-    found = _MARKER.findall(text)
+    found = critique.stated(text, mark=r"\[verify\]")
     if not found:
         return strategies.read_verdict(text)
-    return "correct" if found[-1].lower() in {"correct", "right"} else "wrong"
+    return "correct" if found[-1]["yes"] else "wrong"
 
 
 @evaluator(
