@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from evaluators.metrics.estimators import (
 )
 from evaluators.metrics.intervals import (
     McNemar,
+    Z,
     clustered_se,
     mcnemar,
     square_and_add,
@@ -253,6 +255,21 @@ def ranks(entries: Sequence[Estimate], *, lower_is_better: bool = False) -> list
     for i, better in zip(known, beats.sum(axis=0).tolist(), strict=True):
         found[i] = 1 + better
     return found
+
+
+def interval_p(difference: Estimate) -> float | None:
+    """Return the two-sided p-value that the interval of a difference stands for.
+
+    Normal on the side of 0, so it is below 0.05 exactly where the interval leaves 0 out. For means
+    over tasks, which have no exact test of their own.
+    """
+    value, low, high = difference.value, difference.low, difference.high
+    if value is None or low is None or high is None:
+        return None
+    reach = value - low if value > 0 else high - value
+    if not reach:
+        return float(not value)
+    return math.erfc(Z * abs(value) / reach / math.sqrt(2))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

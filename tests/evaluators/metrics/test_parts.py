@@ -25,6 +25,7 @@ from evaluators.metrics import (
     cvc_classification,
     cvc_generation,
     holm,
+    interval_p,
     mcnemar,
     newcombe,
     ranks,
@@ -230,6 +231,26 @@ class TestRanks:
     @pytest.mark.cases("intervals.json", lambda data: data["holm"])
     def test_holm(self, case: dict[str, Any]) -> None:
         assert holm(case["p"]) == pytest.approx(case["adjusted"])
+
+    @pytest.mark.parametrize(
+        ("value", "low", "high", "p"),
+        [
+            (0.196, 0.0, 0.5, 0.05),  # the end towards 0 counts, on either side
+            (-0.196, -0.5, 0.0, 0.05),
+            (0.1, -0.1, 0.3, 2 * stats.norm.sf(1.959964 / 2)),
+            (0.0, -0.2, 0.1, 1.0),
+            (0.0, 0.0, 0.0, 1.0),
+            (1.0, 1.0, 1.0, 0.0),
+        ],
+    )
+    def test_an_interval_as_a_p_value(
+        self, value: float, low: float, high: float, p: float
+    ) -> None:
+        assert interval_p(Estimate(value, low, high)) == pytest.approx(p)
+
+    def test_no_interval_no_p_value(self) -> None:
+        assert interval_p(Estimate(0.1)) is None
+        assert interval_p(Estimate(None, reason="pending")) is None
 
 
 class TestCompare:
