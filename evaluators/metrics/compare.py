@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from evaluators.metrics.decompose import Significance
@@ -130,15 +130,27 @@ def _differences(a: Graded, b: Graded, *, n_total: int) -> dict[str, Estimate]:
     }
     if min(a.turns, b.turns) < 2:
         return accuracies | dict.fromkeys(names[2:], null(ONE_ANSWER, n=a.n, n_total=n_total))
-    moves = [g.right(-1).astype(float) - g.right(0) for g in (a, b)]
     cells = [_cells_by_sample(g) for g in (a, b)]
     totals = cluster_totals(a.clusters, *cells[0], *cells[1])
     return accuracies | {
-        "delta": difference(moves[0], moves[1], a.clusters, n_total=n_total),
+        "delta": _gained_more(a, b, n_total=n_total),
         "CL": _bootstrapped_difference(totals, _kept, n=a.n, n_total=n_total),
         "CS": _bootstrapped_difference(totals, _fixed, n=a.n, n_total=n_total),
         "RSS": _bootstrapped_difference(totals, _rss, n=a.n, n_total=n_total),
     }
+
+
+def _gained_more(a: Graded, b: Graded, *, n_total: int) -> Estimate:
+    """Difference of the two gains; where it is the same on every sample, from their intervals."""
+    less, more = (g.right(-1).astype(float) - g.right(0) for g in (a, b))
+    found = difference(less, more, a.clusters, n_total=n_total)
+    if found.se:
+        return found
+    ours, theirs = (gain(g.right(0), g.right(-1), a.clusters, n_total=n_total) for g in (b, a))
+    sides = ((e.value or 0.0, e.low or 0.0, e.high or 0.0) for e in (ours, theirs))
+    low, high = square_and_add(*sides)
+    method = "newcombe, of both gains"
+    return replace(found, low=max(-2.0, low), high=min(2.0, high), method=method, reason="")
 
 
 def _cells_by_sample(graded: Graded) -> tuple[NDArray[np.bool_], ...]:

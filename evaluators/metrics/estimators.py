@@ -114,6 +114,22 @@ def mean(
     return replace(base, low=middle - half, high=middle + half, se=se, method="clustered t")
 
 
+def bounded_mean(
+    values: Floats, known: NDArray[np.bool_], clusters: Codes, *, n_total: int, missing: str
+) -> Estimate:
+    """Estimate the mean of values between 0 and 1.
+
+    As `mean`, but where no two clusters differ, Wilson over the clusters: a few questions that are
+    all right prove no more than the share 1 of them.
+    """
+    found = mean(values, known, clusters, n_total=n_total, missing=missing)
+    if found.value is None or found.se:
+        return within(found, 0, 1)
+    effective = len(set(clusters[known].tolist()))
+    low, high = wilson(found.value * effective, effective)
+    return replace(found, low=low, high=high, se=None, method="wilson over clusters", reason="")
+
+
 def within(estimate: Estimate, least: float, most: float) -> Estimate:
     """Cut an interval to what values can be."""
     if estimate.low is None or estimate.high is None:

@@ -20,6 +20,7 @@ Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """Normal quantile of a two-sided interval: 1.96."""
 
 _SEED = 20_412_917
+_ROUNDING = 1e-12
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
@@ -78,6 +79,8 @@ def clustered_se(
 
     array = np.asarray(values, dtype=float)
     sums = np.bincount(codes(clusters), weights=array - array.mean())
+    # What rounding leaves of clusters that are all alike is no spread.
+    sums[np.abs(sums) <= _ROUNDING * np.abs(array).sum()] = 0.0
     count = len(sums)
     if count < 2:
         return None
@@ -91,9 +94,12 @@ def student_t(degrees: int) -> float:
 
 
 def student_p(mean: float, se: float, degrees: int) -> float:
-    """Return the two-sided p of a mean against 0; without spread only 0 agrees with 0."""
+    """Return the two-sided p of a mean against 0; without spread that of flipping signs.
+
+    However alike a few clusters are, 2 of them could all have moved one way by chance.
+    """
     if se == 0:
-        return 1.0 if mean == 0 else 0.0
+        return 1.0 if mean == 0 else 0.5**degrees
     return 2 * student_cdf(degrees, -abs(mean / se))
 
 

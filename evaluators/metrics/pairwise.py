@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evaluators.metrics.estimate import Estimate, null
-from evaluators.metrics.estimators import mean, proportion, within
+from evaluators.metrics.estimators import bounded_mean, proportion
 from evaluators.metrics.trajectory import codes
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ NAMES = (
 
 def _vote(decision: Decision) -> int:
     """Count a decision for or against gold; what is undecided counts as neither."""
-    if decision.chosen in {None, TIE} and decision.gold != TIE:
+    if decision.chosen is None or (decision.chosen == TIE and decision.gold != TIE):
         return 0
     return 1 if decision.chosen == decision.gold else -1
 
@@ -110,5 +110,4 @@ def _mean_win(decisions: Sequence[Decision]) -> Estimate:
 
     wins = np.array([(1 + _vote(d)) / 2 for d in decisions], dtype=float)
     groups = codes(d.pair for d in decisions)
-    found = mean(wins, wins >= 0, groups, n_total=len(wins), missing=NO_PAIR)
-    return within(found, 0, 1)
+    return bounded_mean(wins, wins >= 0, groups, n_total=len(wins), missing=NO_PAIR)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from evaluators.metrics.calibration import expected_calibration_error
 from evaluators.metrics.estimate import Estimate, null
-from evaluators.metrics.estimators import bootstrapped, cluster_totals, mean, within
+from evaluators.metrics.estimators import bootstrapped, bounded_mean, cluster_totals
 from evaluators.metrics.judgement import Judgement
 from evaluators.metrics.metric import Metric
 from evaluators.metrics.sampling import best_of_k, pass_at_k
@@ -63,8 +63,7 @@ def _mean_over_questions(
         known: NDArray[np.bool_] = np.array([len(each) >= draws for each in judged], dtype=bool)
         values = np.array([of(each) if len(each) >= draws else 0.0 for each in judged])
         missing = f"no question has {draws} scored samples"
-        estimate = mean(values, known, graded.clusters, n_total=graded.n_total, missing=missing)
-        return within(estimate, 0, 1)
+        return bounded_mean(values, known, graded.clusters, n_total=graded.n_total, missing=missing)
 
     return compute
 

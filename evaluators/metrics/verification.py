@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from evaluators.metrics.calibration import auroc
 from evaluators.metrics.estimate import Estimate, null
-from evaluators.metrics.estimators import bootstrapped, cluster_totals, mean, proportion, within
+from evaluators.metrics.estimators import (
+    bootstrapped,
+    bounded_mean,
+    cluster_totals,
+    proportion,
+)
 from evaluators.metrics.intervals import Z
 from evaluators.metrics.judgement import NO_MISTAKE, Judgement
 from evaluators.metrics.metric import Metric
@@ -182,8 +187,9 @@ def _of_scores(values: Callable[[Verdicts, Floats], Floats]) -> Figure:
             return null(NO_SCORE, n_total=v.n_total)
         if ((scores < 0) | (scores > 1)).any():
             return null("scores are no probabilities", n=int(known.sum()), n_total=v.n_total)
-        found = mean(values(v, scores), known, v.clusters, n_total=v.n_total, missing=NO_SCORE)
-        return within(found, 0, 1)
+        return bounded_mean(
+            values(v, scores), known, v.clusters, n_total=v.n_total, missing=NO_SCORE
+        )
 
     return figure
 

@@ -208,8 +208,20 @@ class TestShape:
         assert found["calls"].reason == "one cluster has no interval"
         assert found.significance.p is None
 
-    def test_clusters_that_all_gain_alike_leave_no_doubt(self, from_cells: Any) -> None:
-        assert decompose(from_cells(ic=20, per_question=2)).significance.p == 0
+    @pytest.mark.parametrize(("questions", "p"), [(2, 0.5), (4, 0.125), (10, 2**-9)])
+    def test_questions_that_all_gain_alike_may_do_so_by_chance(
+        self, questions: int, p: float, from_cells: Any
+    ) -> None:
+        """As likely as that all their signs agree, whatever each question gains."""
+        wholly = decompose(from_cells(ic=2 * questions, per_question=2))
+        in_part = decompose(
+            Trajectory(f"q{i}", (False, draw == 0), replicate=draw)
+            for i in range(questions)
+            for draw in range(3)
+        )
+        for found in (wholly, in_part):
+            assert found.significance.p == p
+            assert found["delta"].method == "newcombe paired over clusters"
 
     def test_equal_resamples_leave_the_interval_to_delta(self, from_cells: Any) -> None:
         rss = decompose(from_cells(cc=50, ii=50))["RSS"]

@@ -90,7 +90,7 @@ class TestTrajectory:
         found = Trajectory.from_result(SampleResult(self.sample, 1, "ok", answers, nodes))
         assert found == Trajectory(
             "7", (False, True), "sums", "c", 1, (False, True), (True, False), (False, True),
-            calls=3, tokens_in=70, tokens_out=12, tokens_computed=9, tokens_first=7,
+            calls=3, tokens_in=70, tokens_out=12, tokens_computed=9, tokens_first=7, calls_first=2,
         )  # fmt: skip
 
     @pytest.mark.parametrize("status", ["unscored", "infra_error"])
@@ -274,6 +274,16 @@ class TestCompare:
         left = [Trajectory(str(i), (i < 5, i < 5)) for i in range(10)]
         right = [Trajectory(str(i), (i < 5, i < 9)) for i in range(10)]
         assert compare(left, right).differences["RSS"].value == pytest.approx(1.3 - 0.5)
+
+    def test_equal_gains_are_not_proved_equal_by_a_few_samples(self, from_cells: Any) -> None:
+        """On no sample does one gain more, and 4 samples leave room for much."""
+        one = from_cells(cc=2, ic=2)
+        delta = compare(one, one).differences["delta"]
+        assert (delta.value, delta.method) == (0, "newcombe, of both gains")
+        assert delta.low is not None
+        assert delta.high is not None
+        assert delta.low < -0.5
+        assert delta.high > 0.5
 
     def test_nothing_in_common(self) -> None:
         found = compare([Trajectory("a", (True,))], [Trajectory("b", (True,))])

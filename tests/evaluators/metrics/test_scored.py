@@ -51,6 +51,14 @@ class TestCandidates:
     def test_verdicts_without_a_score_are_no_candidates(self) -> None:
         assert value("verifier@1", question("unscored", (True, None))) is None
 
+    def test_a_few_questions_that_are_all_right_leave_doubt(self) -> None:
+        judged = (Judgement(True, "correct", 0.9), Judgement(True, "correct", 0.8))
+        run = [Trajectory(str(i), (True, True), judgements=judged) for i in range(10)]
+        for name in ("verifier@2", "pass@2"):
+            found = metrics.get(name).compute(run)
+            assert (found.value, found.high, found.method) == (1, 1, "wilson over clusters")
+            assert found.low == pytest.approx(0.7225, abs=6e-5), "Wilson of 10 of 10"
+
 
 class TestCalibration:
     def test_is_the_closed_form(self) -> None:

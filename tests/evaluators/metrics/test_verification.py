@@ -205,6 +205,13 @@ class TestPairs:
         assert (found["pair_first"].numerator, found["pair_first"].denominator) == (5, 8)
         assert found["pair_tie"].numerator == found["pair_unparsed"].numerator == 1
 
+    def test_what_cannot_be_read_is_half_a_win_whatever_is_better(self) -> None:
+        for gold in ("a", "tie"):
+            found = judge_pairs(both("p", None, None, gold))["pair_win"]
+            assert found.value == 0.5
+            assert found.low is not None
+            assert found.low < 0.1, "one pair alone proves little"
+
     def test_a_gold_tie_is_never_right_by_the_strict_rule(self) -> None:
         found = judge_pairs(both("tie", TIE, TIE, gold=TIE))
         assert found["pair_strict_acc"].value == 0
