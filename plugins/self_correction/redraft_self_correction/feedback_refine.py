@@ -19,7 +19,8 @@ from evaluators.api import (
 
 ASSESS = Prompt.load("redraft_self_correction", "feedback_refine/assess")
 
-_VERDICT = re.compile(r"\bverdict\W{0,6}(?:not\s+)?\w+\W*", re.IGNORECASE)
+_CLOSING = re.compile(r"[*_\"'`.!)\]]*\s*")
+"""What ends the verdict itself; signs that open an answer, such as of a number, are not part."""
 
 
 @evaluator(metrics=[*metrics.decomposition, *metrics.verification], source="2310.00533")
@@ -40,10 +41,13 @@ async def feedback_refine(
     first = await ctx.generate(sample.messages)
     chat = [*sample.messages, first.message, ASSESS.message()]
     reply = await ctx.generate(chat, max_tokens=max_tokens, stop=())
-    verdict = Verdict(0, critique.parse_verdict(reply.text), reply.node)
-    if verdict.value == "correct":
-        return Outcome([first], [verdict], stop_reason="the first answer was called correct")
-    if verdict.value is None:
-        return Outcome([first, reply], [verdict], stop_reason="no verdict could be read")
-    refined = Answer(_VERDICT.split(reply.text)[-1], reply.node)
-    return Outcome([first, refined], [verdict], stop_reason="the first answer was called wrong")
+    found = critique.stated(reply.text)
+    if not found:
+        unread = Verdict(0, None, reply.node)
+        return Outcome([first, reply], [unread], stop_reason="no verdict could be read")
+    if found[-1]["yes"]:
+        approval = Verdict(0, "correct", reply.node)
+        return Outcome([first], [approval], stop_reason="the first answer was called correct")
+    refined = Answer(_CLOSING.sub("", reply.text[found[-1].end() :], count=1), reply.node)
+    doubt = Verdict(0, "wrong", reply.node)
+    return Outcome([first, refined], [doubt], stop_reason="the first answer was called wrong")

@@ -23,16 +23,25 @@ from evaluators.api import (
 SOLVE_AND_CHECK = Prompt.load("redraft_self_correction", "in_response_verify/solve_and_check")
 
 _CHECK = re.compile(
-    r"^[^\w\n]*(?:check(?:ing)?\b\W{0,4}:|verification\W{0,4}:|wait\b"
+    r"(?:^[^\w\n]{0,12}|(?<=[.!?] ))(?:check(?:ing)?\b\W{0,4}:|verification\W{0,4}:)"
+    r"|^[^\w\n]{0,12}(?:wait\b"
     r"|(?:let me|let's|let us|i will|i'll)\s+(?:re|double|now)?[- ]?(?:check|verify)\b)",
     re.IGNORECASE | re.MULTILINE,
 )
-_JUDGED = r"(?:correct|right|wrong|incorrect|not\s+correct)"
-_VERDICT = re.compile(
-    rf"^(?:.*\bverdict\W{{0,6}}{_JUDGED}\b.*"
-    rf"|\W*(?:the|this|my) (?:answer|solution) is {_JUDGED}\W*)$",
+_SENTENCE = re.compile(
+    r"^[^\w\n]{0,12}(?:the|this|my) (?:answer|solution) is"
+    r" (?:(?P<yes>correct|right)|wrong|incorrect|not correct)[^\w\n?]{0,12}$",
     re.IGNORECASE | re.MULTILINE,
 )
+_LEAD_IN = re.compile(
+    r"(?:(?:^|(?<=\s))[*_\[\"'(]+|\s|\b(?:so|thus|hence|my|the|our|final|overall)\b,?)+\Z",
+    re.IGNORECASE,
+)
+"""Words that lead up to a verdict and belong to no solution."""
+NEAR = 60
+"""How far before a verdict they are looked for."""
+_REMARK = re.compile(r"(?:[^\n.!?]|[.!?](?=\S))*[.!?]?")
+"""What a verdict's own sentence goes on to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +58,16 @@ class Segment:
 def segments(response: str) -> Iterator[Segment]:
     """Split a response into solutions, each with its verdict, up to the first approval."""
     start = 0
-    for stated in _VERDICT.finditer(response):
-        value = strategies.read_verdict(stated[0])
-        if value is None:
-            continue  # the instruction repeated
+    found = [*critique.stated(response), *_SENTENCE.finditer(response)]
+    for stated in sorted(found, key=lambda said: said.start()):
+        if stated.start() < start:
+            continue  # within the sentence of the verdict before
+        value: critique.Judged = "correct" if stated["yes"] else "wrong"
         yield Segment(_solution(response[start : stated.start()]), checked=True, value=value)
         if value == "correct":
             return
-        start = stated.end()
+        remark = _REMARK.match(response, stated.end())
+        start = remark.end() if remark else stated.end()
     rest = response[start:]
     if not start or rest.strip():
         begun = not start or _CHECK.search(rest) is not None
@@ -65,7 +76,9 @@ def segments(response: str) -> Iterator[Segment]:
 
 def _solution(text: str) -> str:
     begun = _CHECK.search(text)
-    return text[: begun.start() if begun else len(text)].strip()
+    if begun:
+        return text[: begun.start()].strip()
+    return (text[:-NEAR] + _LEAD_IN.sub("", text[-NEAR:])).strip()
 
 
 @evaluator(metrics=[*metrics.decomposition, *metrics.verification], source="2502.12853")

@@ -47,6 +47,18 @@ class TestFeedbackRefine:
         assert (result.status, correct(result)) == ("ok", [True, False])
         assert result.answers[1].grade.extracted is None
 
+    @pytest.mark.parametrize(
+        "answer", ["-5", r"\boxed{42}", "$42$", "(B)", "#### 42", "<answer>42</answer>"]
+    )
+    async def test_keeps_the_signs_that_open_an_answer(self, answer: str) -> None:
+        result = await play(feedback_refine, [WRONG, f"It is off. **Verdict: wrong.**\n\n{answer}"])
+        assert result.answers[1].text == answer
+
+    async def test_keeps_an_answer_that_speaks_of_its_verdict(self) -> None:
+        reply = "Verdict: wrong\nAnswer: 42\nMy verdict stands: see above."
+        result = await play(feedback_refine, [WRONG, reply])
+        assert result.answers[1].text == reply.removeprefix("Verdict: wrong\n")
+
     async def test_the_second_reply_has_its_own_limits(self) -> None:
         result = await play(feedback_refine, [WRONG, RIGHT], max_tokens=99)
         assert [node.sampling.max_tokens for node in result.nodes] == [64, 99]

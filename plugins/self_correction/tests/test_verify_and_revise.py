@@ -145,6 +145,13 @@ class TestSegments:
                 ],
             ),
             ("Answer: 2", [Segment("Answer: 2", checked=True, value=None)]),
+            (
+                "Answer: 2\nThe answer is correct?\nVerdict: wrong\nVerdict: unknown",
+                [
+                    Segment("Answer: 2\nThe answer is correct?", checked=True, value="wrong"),
+                    Segment("Verdict: unknown", checked=False, value=None),
+                ],
+            ),
             ("", [Segment("", checked=True, value=None)]),
             (
                 "Answer: 2\nWait, let me recheck that. Yes.\n**Verdict: correct**\nAnswer: 3",
@@ -165,6 +172,22 @@ class TestSegments:
                 ],
             ),
             (
+                "Answer: 41. Check: 41 is odd. Verdict: wrong. Answer: 42. Check: it is even, "
+                "so **Verdict: correct**.",
+                [
+                    Segment("Answer: 41.", checked=True, value="wrong"),
+                    Segment("Answer: 42.", checked=True, value="correct"),
+                ],
+            ),
+            (
+                "So it is \\boxed{42} (Verdict: wrong, as 42.5 is more.)\nThus \\boxed{43}\n"
+                "My final verdict: correct",
+                [
+                    Segment("So it is \\boxed{42}", checked=True, value="wrong"),
+                    Segment("Thus \\boxed{43}", checked=True, value="correct"),
+                ],
+            ),
+            (
                 "Answer: 2\nCheck: no.\nVerdict: wrong\nCheck: after all.\nVerdict: correct",
                 [
                     Segment("Answer: 2", checked=True, value="wrong"),
@@ -177,10 +200,13 @@ class TestSegments:
             "repeats-the-request",
             "two",
             "no-check",
+            "a-question",
             "empty",
             "closing-words",
             "no-last-check",
             "cut-off",
+            "on-one-line",
+            "within-lines",
             "same-twice",
         ],
     )
