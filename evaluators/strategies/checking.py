@@ -32,7 +32,7 @@ class Reading:
 
 _PLAIN = re.compile(
     r"\b(?:answer|solution|response)\s+(?:above\s+|given\s+)?is\s+"
-    r"(correct|right|wrong|incorrect|not\s+correct)\s*[.!]?\s*$",
+    r"(correct|right|wrong|incorrect|not\s+correct)[\s.!]{0,8}$",
     re.IGNORECASE | re.MULTILINE,
 )
 

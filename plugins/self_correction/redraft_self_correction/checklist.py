@@ -10,10 +10,9 @@ from evaluators.api import Context, Prompt, Reply, Sample, Verdict, critique, st
 WRITE = Prompt.load("redraft_self_correction", "checklist/write")
 CHECK = Prompt.load("redraft_self_correction", "checklist/check")
 
-_ITEM = re.compile(
-    r"^[\s\-*\u2022#\[\]().\d]*(?P<text>[^\n]*\?)[\W_]*(?:yes\W+(?:or\W+)?no\W*)?$",
-    re.IGNORECASE | re.MULTILINE,
-)
+_BULLETS = " \t\r-*\u2022#[]().0123456789"
+_REST = re.compile(r"[\W_]*(?:yes\W{1,6}(?:or\W{1,6})?no\W*)?", re.IGNORECASE)
+"""What may stand behind the question of an item."""
 _PLAIN = re.compile(
     r"^\W{0,4}(?:the (?:answer|result) is [*_]*)?(yes|no)(?=[*_]*(?:[,.:;!]|\s*$))",
     re.IGNORECASE | re.MULTILINE,
@@ -60,7 +59,10 @@ class Checked:
 
 def read_items(text: str, limit: int) -> list[str]:
     """Return the questions of a checklist, one per line, numbers and bullets left out."""
-    found = (match["text"].strip() for match in _ITEM.finditer(text))
+    lines = (line.rpartition("?") for line in text.split("\n"))
+    found = (
+        f"{asks}?".lstrip(_BULLETS) for asks, mark, rest in lines if mark and _REST.fullmatch(rest)
+    )
     return list(dict.fromkeys(item for item in found if len(item) > 1))[:limit]
 
 

@@ -8,7 +8,9 @@ PARTS = ("explanation", "keywords", "solution", "instructions", "advice")
 
 MASK = "[REDACTED]"
 
-_HEADING = re.compile(rf"^[\W\d]*(?:error )?({'|'.join(PARTS)})\b\W*?(?::|$)", re.I | re.M)
+_HEADING = re.compile(
+    rf"^(?:[^\w\n]|\d){{0,16}}(?:error )?({'|'.join(PARTS)})\b[^\w\n]{{0,16}}?(?::|$)", re.I | re.M
+)
 
 # Edges of a whole word or number: neither 4 in 14 nor in 4.5 is the answer 4.
 _BEFORE = r"(?<!\w)(?<!\d[.,])"
