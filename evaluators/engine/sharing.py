@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from evaluators.errors import SampleError
+from evaluators.errors import CallRefused, ContextTooLong
 from evaluators.model import (
     Answered,
     ChatRequest,
@@ -67,12 +67,27 @@ class SharedModel:
 
     All runs of one runtime share one of these. A call that equals one in flight waits for it; a
     call that equals a stored one is answered from the store. The bound counts real calls only.
-    A sampled call is also answered by the same draw with log-probabilities, but not the other way.
     Cancelling one waiter never cancels a call that others wait for; the last one does.
+
+    Args:
+        model: Who answers.
+        store: Keeps what was answered.
+        in_flight: Bound on real calls.
+        weighed: Have every draw told with its log-probabilities where the runtime tells them, so
+            that methods that choose by them and methods that do not share their draws, whichever
+            asks first. Draws are longer to send and to keep by that.
     """
 
-    def __init__(self, model: Model, *, store: Store | None = None, in_flight: int = 64) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        store: Store | None = None,
+        in_flight: int = 64,
+        weighed: bool = True,
+    ) -> None:
         self._model = model
+        self._weighed = weighed and "token_logprobs" in model.capabilities
         self._store: Store = MemoryStore() if store is None else store
         self._bound = asyncio.Semaphore(in_flight)
         self._flying: dict[str, asyncio.Task[Answered]] = {}
@@ -100,7 +115,7 @@ class SharedModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is gone.
         """
-        answered = await self._answer(request)
+        answered = await self._draw(request) or await self._answer(request)
         assert isinstance(answered, Completion)  # noqa: S101 - keys of the two kinds differ
         return answered
 
@@ -114,6 +129,20 @@ class SharedModel:
         answered = await self._answer(request)
         assert isinstance(answered, Likelihoods)  # noqa: S101 - keys of the two kinds differ
         return answered
+
+    async def _draw(self, request: ChatRequest) -> Completion | None:
+        """Return what the same draw says that is told with log-probabilities; None for others."""
+        sampling = request.sampling
+        if not self._weighed or not sampling.temperature or sampling.logprobs is not None:
+            return None
+        try:
+            told = await self._answer(replace(request, sampling=replace(sampling, logprobs=0)))
+        except ContextTooLong:
+            raise
+        except CallRefused:
+            return None  # it may be answered without them
+        assert isinstance(told, Completion)  # noqa: S101 - keys of the two kinds differ
+        return replace(told, logprobs=())
 
     async def _answer(self, request: Request) -> Answered:
         key = call_key(self.fingerprint, request)
@@ -146,34 +175,11 @@ class SharedModel:
         stored = await self._store.get(key)
         if stored is not None:
             return replace(stored, cached=True, seconds=0.0)
-        told = await self._told_more(request)
-        if told is not None:
-            return told
         async with self._bound:
             made = await self._call(request)
         # The stored text counts: another process may have been first with another text.
         kept = await self._store.put(key, request, made)
         return kept if kept is made else replace(kept, cached=True, seconds=made.seconds)
-
-    async def _told_more(self, request: Request) -> Completion | None:
-        """Return the completion of the same draw with log-probabilities, if there is one.
-
-        Methods that choose by them and methods that do not draw the same samples.
-        """
-        if not isinstance(request, ChatRequest) or not request.sampling.temperature:
-            return None
-        if request.sampling.logprobs is not None:
-            return None
-        more = replace(request, sampling=replace(request.sampling, logprobs=0))
-        key = call_key(self.fingerprint, more)
-        flight = self._flying.get(key)
-        try:
-            told = await (self._wait(key, flight) if flight else self._store.get(key))
-        except SampleError:
-            return None  # what was refused with log-probabilities may be answered without
-        if not isinstance(told, Completion):
-            return None
-        return replace(told, logprobs=(), cached=True, seconds=0.0)
 
     async def _call(self, request: Request) -> Answered:
         if isinstance(request, ChatRequest):

@@ -27,6 +27,9 @@ from evaluators.tasks import TaskSpec
 CHAT = "chat"
 """The capability that a chat template gives."""
 
+WEIGHING = "token_logprobs"
+"""The capability without which no draw can be weighed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -71,6 +74,14 @@ class Plan:
     def prompts(self) -> Replacements:
         """What stands in for which prompt."""
         return self.pack.prompts if self.pack else {}
+
+    @property
+    def weighs_draws(self) -> bool:
+        """Some run may choose among draws by their log-probabilities: a method, or a control."""
+        wanting = (method.evaluator for method in self.methods)
+        return any(
+            WEIGHING in e.requires or (self.controls and "best_of_n" in e.controls) for e in wanting
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ def _shared(
     """Share each runtime among all roles and runs, under one bound on its calls in flight."""
     bound = max(64, 4 * plan.model.batch_size)
     by_runtime = {
-        model.fingerprint: SharedModel(through(model), in_flight=bound) for model in models.values()
+        model.fingerprint: SharedModel(through(model), in_flight=bound, weighed=plan.weighs_draws)
+        for model in models.values()
     }
     return {role: by_runtime[model.fingerprint] for role, model in models.items()}

@@ -139,18 +139,12 @@ class Runs:
     ) -> tuple[HeldAgainst, ...]:
         """Start the runs that nobody has started yet, and say which run is which control."""
         held = tuple(HeldAgainst(one, self._run_of(one)) for one in planned)
-        for run in sorted({one.run for one in held if one.run}, key=self._place):
+        for run in sorted({one.run for one in held if one.run}):
             if (run, task.name) not in self._jobs:
                 control = self._part(self.control_methods[run], self._tasks[task.name])
                 self._watcher.control(control)
                 self._start(control, group)
         return held
-
-    def _place(self, run: str) -> tuple[bool, str]:
-        """Put runs that need log-probabilities first: the others are answered by the same draws."""
-        control = self.control_methods.get(run)
-        needs = control is not None and "token_logprobs" in control.evaluator.requires
-        return not needs, run
 
     def _run_of(self, planned: PlannedControl) -> str:
         """Return the name of the run that is the control; a method asked for may be it already."""

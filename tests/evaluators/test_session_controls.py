@@ -79,6 +79,17 @@ class TestSharing:
         firsts = [result.answers[0].text for result in report.results["reask", TASK]]
         assert [result.answers[0].text for result in greedy] == firsts
 
+    async def test_best_of_n_weighs_what_a_method_has_drawn_before_it(self) -> None:
+        report = await evaluated("universal_sc", samples=4)
+        (best,) = [m.name for m in report.control_methods if m.evaluator.name == "bon_logprob"]
+        drawn = draws(report.results["universal_sc", TASK])
+        weighed = report.results[best, TASK]
+        assert [some[:4] for some in draws(weighed)] == drawn
+        assert {len(some) for some in draws(weighed)} == {5}
+        cached = [[node.cached for node in result.nodes if node.usage] for result in weighed]
+        assert [some[:4] for some in cached] == [[True] * 4] * 6
+        assert all(None not in result.facts["scores"] for result in weighed)
+
 
 SAMPLERS = {"bon_logprob", "self_consistency"}
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from evaluators.engine import MemoryStore, SharedModel, call_key
-from evaluators.errors import CallRefused, RuntimeUnavailable
-from evaluators.model import ChatRequest, Completion, Sampling, user
+from evaluators.errors import CallRefused, ContextTooLong, RuntimeUnavailable
+from evaluators.model import Answered, ChatRequest, Completion, Sampling, user
 from evaluators.testing import ScriptedModel
 
 
@@ -161,12 +161,62 @@ class TestLogprobs:
         assert [call.result().cached for call in calls] == [False, True, True]
         assert len(model.requests) == 1
 
+    async def test_come_with_every_draw_so_that_whoever_weighs_it_later_need_not_ask(self) -> None:
+        model = ScriptedModel(["a", "b"])
+        shared = SharedModel(model)
+        drawn = await shared.complete(request(**self.DRAW))
+        weighed = await shared.complete(request(**self.DRAW, logprobs=0))
+        assert (drawn.text, drawn.cached, drawn.logprobs) == ("a", False, ())
+        assert (weighed.text, weighed.cached, len(weighed.logprobs)) == ("a", True, 1)
+        assert len(model.requests) == 1
+
+    async def test_cost_no_second_look_into_the_store(self) -> None:
+        class Counting(MemoryStore):
+            looked = 0
+
+            async def get(self, key: str) -> Answered | None:
+                self.looked += 1
+                return await super().get(key)
+
+        store = Counting()
+        shared = SharedModel(ScriptedModel(["a"]), store=store)
+        for logprobs in (None, 0, None):
+            await shared.complete(request(**self.DRAW, logprobs=logprobs))
+        assert store.looked == 3
+
+    @pytest.mark.parametrize(
+        ("capabilities", "weighed", "sampling"),
+        [
+            (["token_logprobs"], True, {"temperature": 0.0}),
+            (["token_logprobs"], False, DRAW),
+            (["chat"], True, DRAW),
+        ],
+        ids=["greedy", "unwanted", "not-told"],
+    )
+    async def test_are_not_asked_for(
+        self, capabilities: list[str], weighed: bool, sampling: dict[str, float]
+    ) -> None:
+        model = ScriptedModel(["a"], capabilities=capabilities)
+        await SharedModel(model, weighed=weighed).complete(request(**sampling))
+        assert model.requests == [request(**sampling)]
+
     async def test_are_never_made_up_from_a_draw_without(self) -> None:
         model = ScriptedModel(["a"])
-        shared = SharedModel(model)
+        shared = SharedModel(model, weighed=False)
         await shared.complete(request(**self.DRAW))
         weighed = await shared.complete(request(**self.DRAW, logprobs=0))
         assert (len(weighed.logprobs), weighed.cached) == (1, False)
+
+    async def test_do_not_have_a_prompt_that_is_too_long_refused_twice(self) -> None:
+        class Short(ScriptedModel):
+            async def complete(self, asked: ChatRequest) -> Completion:
+                await super().complete(asked)
+                raise ContextTooLong(status=400, reason="too long")
+
+        model = Short(["a"])
+        with pytest.raises(ContextTooLong):
+            await SharedModel(model).complete(request(**self.DRAW))
+        assert len(model.requests) == 1
 
     @pytest.mark.parametrize("other", [{"temperature": 0.7, "seed": 4}, {"temperature": 0.0}])
     async def test_answer_no_other_draw(self, other: dict[str, float]) -> None:
