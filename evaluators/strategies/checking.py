@@ -131,7 +131,7 @@ async def check_afresh(
     """
     asked = prompt.message(
         question=quoted(question_text(sample), "question"),
-        solution=quoted(answer.text if shown is None else shown, "solution"),
+        solution=quoted(answer.message.content if shown is None else shown, "solution"),
     )
     return await check(
         ctx,
@@ -274,17 +274,23 @@ async def revise_in_chat(
     return await until_approved(first, rounds=rounds, judge=judge, improve=improve)
 
 
-def instructed(messages: Sequence[Message], instruction: Message) -> list[Message]:
+def instructed(
+    messages: Sequence[Message], instruction: Message, *, begun: bool = True
+) -> list[Message]:
     """Return a chat with an instruction added to its last user message.
 
     For methods whose first call asks for more than the task does. Chat templates need not take two
-    user messages in a row; words with which the task begins the answer stay last.
+    user messages in a row.
+
+    Args:
+        begun: Words with which the task begins the answer stay last; False leaves them out, for
+            calls that ask for no answer.
     """
     chat = [*messages]
     last = max(index for index, message in enumerate(chat) if message.role == "user")
     text = f"{chat[last].content}\n\n{instruction.content}"
     chat[last] = replace(chat[last], content=text, prompt=instruction.prompt)
-    return chat
+    return chat if begun else chat[: last + 1]
 
 
 def question_text(sample: Sample) -> str:

@@ -251,6 +251,8 @@ class TestInstructed:
         chat = [user("2+2?"), assistant("The answer is")]
         asked = strategies.instructed(chat, VERIFY.message())
         assert asked == [user("2+2?\n\nIs it right?"), chat[1]]
+        asked = strategies.instructed(chat, VERIFY.message(), begun=False)
+        assert asked == [user("2+2?\n\nIs it right?")]
 
 
 def test_the_question_is_a_text_of_its_own() -> None:

@@ -43,7 +43,9 @@ async def ask_refine_trust(
     question = critique.quoted(strategies.question_text(sample), "question")
     first = await ctx.generate(sample.messages)
     asked = ASK.message(
-        question=question, answer=critique.quoted(first.text, "answer"), limit=str(questions)
+        question=question,
+        answer=critique.quoted(first.message.content, "answer"),
+        limit=str(questions),
     )
     asker = await strategies.check(
         ctx, [asked], role="critic", round=1, parents=[first], labels=("question", "answer")
@@ -51,7 +53,7 @@ async def ask_refine_trust(
     if asker.approves:
         return Outcome([first], [asker.verdict], stop_reason=strategies.APPROVED)
     refined = await strategies.refined_by(ctx, sample, REFINE)(first, asker, 1)
-    both = strategies.numbered([first.text, refined.text])
+    both = strategies.numbered([first.message.content, refined.message.content])
     trust = await ctx.generate(
         [TRUST.message(question=question, responses=both)],
         kind="select",

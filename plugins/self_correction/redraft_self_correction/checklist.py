@@ -94,7 +94,7 @@ async def hold_against(
 ) -> Checked:
     """Ask for every item, each in a chat of its own, whether the answer passes it."""
     question = critique.quoted(strategies.question_text(sample), "question")
-    response = critique.quoted(answer.text, "response")
+    response = critique.quoted(answer.message.content, "response")
 
     async def hold(number: int, item: str) -> Item:
         shown = critique.quoted(item, "item")

@@ -71,7 +71,7 @@ async def critic_cot(
     """
 
     async def judge(answer: Reply, number: int, agent: str = "") -> strategies.Check:
-        steps = critique.steps_of(sample, answer.text) or ("",)
+        steps = critique.steps_of(sample, answer.message.content) or ("",)
         return await strategies.check_afresh(
             ctx,
             sample,

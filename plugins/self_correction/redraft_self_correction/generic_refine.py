@@ -39,9 +39,11 @@ async def generic_refine(
     answers = [await ctx.generate(sample.messages)]
     for number in range(1, rounds + 1):
         latest = answers[-1]
-        response = critique.quoted(latest.text, "response")
+        response = critique.quoted(latest.message.content, "response")
         points = await ctx.generate(
-            strategies.instructed(sample.messages, CRITIQUE.message(response=response)),
+            strategies.instructed(
+                sample.messages, CRITIQUE.message(response=response), begun=False
+            ),
             kind="critique",
             role="critic",
             round=number,

@@ -70,7 +70,7 @@ async def progco(
         run = EXECUTE.message(
             question=question,
             program=critique.quoted(programs[-1].text, "program"),
-            response=critique.quoted(answer.text, "response"),
+            response=critique.quoted(answer.message.content, "response"),
         )
         return await strategies.check(
             ctx,
@@ -110,7 +110,7 @@ async def contrasted(
     """Find out where two responses part, and return that insight and an answer written with it."""
     asked = CONTRAST.message(
         question=critique.quoted(strategies.question_text(sample), "question"),
-        responses=strategies.numbered([response.text for response in responses]),
+        responses=strategies.numbered([response.message.content for response in responses]),
     )
     insight = await ctx.generate([asked], kind="critique", round=round, parents=responses)
     warned = REGENERATE.message(insight=critique.quoted(insight.text, "advice"))
