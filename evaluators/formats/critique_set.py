@@ -13,7 +13,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from evaluators.model import Grade, Node, SampleResult
 
 REPEATED = "the same call once more"
 ASKED_OTHERWISE = "not an answer to the question as it was put"
+CHANGED = "its question reads otherwise by now"
 TRUNCATED = "cut off at the token limit"
 EMPTY = "empty"
 CHOSEN = "chosen by likelihood, not written"
@@ -101,6 +102,36 @@ class Drops:
 
     candidates: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     questions: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+
+def still_asked(run: StoredRun, asked: Mapping[str, Mapping[str, str]], drops: Drops) -> StoredRun:
+    """Return a run without answers to questions that its tasks do not ask any more.
+
+    Graded by the task as it is now, they would be held against the answer to another question.
+
+    Args:
+        run: Anyone's results.
+        asked: How each question reads now, by task and sample.
+        drops: Where the texts left out are counted.
+    """
+    kept = dict[str, tuple[SampleResult, ...]]()
+    for task, results in run.results.items():
+        same = [_reads(result, asked[task].get(result.sample.id), run) for result in results]
+        kept[task] = tuple(r for r, holds in zip(results, same, strict=True) if holds)
+        for result, holds in zip(results, same, strict=True):
+            if not holds:
+                drops.candidates[task][CHANGED] += sum(1 for _ in _first_answers(result))
+    return replace(run, results=kept)
+
+
+def _reads(result: SampleResult, now: str | None, run: StoredRun) -> bool:
+    """Tell whether a question was put as it reads now; others store it with what stood before."""
+    if now is None:
+        return False
+    if run.origin == "redraft":
+        return "\n\n".join(message.content for message in result.sample.question) == now
+    shown = "\n\n".join(message.content for message in result.sample.messages)
+    return shown.strip().endswith(now.strip())
 
 
 def solutions(runs: Sequence[StoredRun], drops: Drops) -> dict[Question, list[str]]:

@@ -30,6 +30,7 @@ from evaluators.formats.critique_set import (
     drawn,
     generators,
     solutions,
+    still_asked,
 )
 from evaluators.formats.lines import write_lines
 from evaluators.formats.lm_eval_files import sanitised
@@ -38,7 +39,9 @@ from evaluators.model import Grade, Json
 from evaluators.ports import Task
 from evaluators.tasks import TaskSpec, open_tasks
 from evaluators.tasks.catalogue import Catalogue, read_yaml
-from evaluators.tasks.critique_data.built import CLUSTER, FIELDS
+from evaluators.tasks.critique_data.built import CLUSTER, FIELDS, read_solutions
+from evaluators.tasks.solved import KEY as SOLVED
+from evaluators.tasks.solved import reference
 
 MANIFEST = "manifest.json"
 SUITE = "critique_set.toml"
@@ -79,9 +82,10 @@ async def build_set(
     specs = _specs(runs)
     folders = [*include_paths, *_folders(runs)]
     drops = Drops()
-    texts = solutions(runs, drops)
     async with open_tasks(list(specs.values()), include_paths=folders) as tasks:
-        asked = {name: await _questions(tasks[name], texts) for name in specs}
+        _check_names(specs, tasks, runs)
+        asked = {name: await _questions(tasks[name], runs) for name in specs}
+        texts = solutions([still_asked(run, asked, drops) for run in runs], drops)
         graded = {q: await _graded(tasks[q.task], q, told, drops) for q, told in texts.items()}
     pairs = choose(graded, settings, drops)
     _check_any(pairs, runs, drops)
@@ -104,9 +108,20 @@ def _check_free(out: Path) -> None:
         raise BadFile(path=str(out), line=None, reason="the folder is not empty")
 
 
+def _check_names(
+    specs: Mapping[str, TaskSpec], tasks: Mapping[str, Task], runs: Sequence[StoredRun]
+) -> None:
+    missing = [name for name in specs if name not in tasks]
+    if missing:
+        source = next(run.source for run in runs if missing[0] in run.results)
+        reason = f"its task {missing[0]} opens under another name: {', '.join(tasks)}"
+        raise BadFile(path=str(source), line=None, reason=reason)
+
+
 def _check_any(pairs: Sequence[Pair], runs: Sequence[StoredRun], drops: Drops) -> None:
     if not pairs:
-        reasons = {reason for counts in drops.questions.values() for reason in +counts}
+        counted = [*drops.questions.values()] or [*drops.candidates.values()]
+        reasons = {reason for counts in counted for reason in +counts}
         told = ", ".join(sorted(reasons)) or "there are no answers to choose from"
         reason = f"no question gives a pair: {told}"
         raise BadFile(path=str(runs[0].source), line=None, reason=reason)
@@ -126,9 +141,10 @@ def _folders(runs: Sequence[StoredRun]) -> list[Path]:
     return [folder for folder in named if folder.is_dir()]
 
 
-async def _questions(task: Task, texts: Mapping[Question, Sequence[str]]) -> dict[str, str]:
-    """Return how every question that was answered reads now."""
-    wanted = {question.sample for question in texts if question.task == task.info.name}
+async def _questions(task: Task, runs: Sequence[StoredRun]) -> dict[str, str]:
+    """Return how every question that was put reads now."""
+    name = task.info.name
+    wanted = {result.sample.id for run in runs for result in run.results.get(name, ())}
     if not wanted:
         return {}
     if not all(name.isascii() and name.isdigit() for name in wanted):
@@ -178,7 +194,8 @@ def _write_task(
     spec: TaskSpec,
     asked: Mapping[str, str],
 ) -> None:
-    if "class" in read_yaml(original):
+    inherited = read_yaml(original)
+    if "class" in inherited:
         reason = "is written in Python, and its questions cannot be put with a solution"
         raise BadTask(task=spec.name, reason=reason)
     rows = [
@@ -190,13 +207,12 @@ def _write_task(
     write_lines(folder / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
     written = spec.mode in (None, "generate_until")
     config: dict[str, object] = {
-        "include": str(original.resolve()),
+        SOLVED: reference(spec.name, original, folder),
         "task": name,
+        "output_type": inherited.get("output_type", "generate_until"),
         "custom_dataset": _DOCUMENTS,
         "dataset_path": None,
-        "dataset_kwargs": {
-            "original": str(original.resolve()), "rows": f"{name}.jsonl", "written": written,
-        },
+        "dataset_kwargs": {"rows": f"{name}.jsonl", "written": written},
         "training_split": None,
         "validation_split": None,
         "test_split": "test",
@@ -210,7 +226,7 @@ def _write_task(
             "given": FIELDS,
             "cluster": CLUSTER,
         },
-    }  # fmt: skip
+    }
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10_000)
     text = text.replace(f"'{_DOCUMENTS}'", _DOCUMENTS)
     write_lines(
@@ -312,8 +328,7 @@ async def _check(
     ]
     async with open_tasks(opened, include_paths=[folder, *folders]) as tasks:
         for spec, task in zip(opened, tasks.values(), strict=True):
-            text = (folder / f"{spec.name}.jsonl").read_text(encoding="utf-8")
-            rows = [json.loads(line) for line in text.splitlines()]
+            rows = read_solutions(folder / f"{spec.name}.jsonl")
             for row, sample in zip(rows, await task.samples(), strict=True):
                 asked = "\n\n".join(message.content for message in sample.question)
                 given = sample.given.text if sample.given else ""

@@ -85,6 +85,8 @@ def _file(name: str, path: Path) -> dict[str, object]:
     """Read what the file alone gives away, before a data set is fetched."""
     try:
         return raw_config(path)
+    except InputError as error:
+        raise BadTask(task=name, reason=f"its file cannot be used: {error}") from error
     except Exception as error:
         raise BadTask(task=name, reason=f"its file cannot be read: {one_line(error)}") from error
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evaluators.model import Json
+from evaluators.tasks.solved import KEY as SOLVED
+from evaluators.tasks.solved import original_of
 from evaluators.tasks.spec import modes_of
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ Doc: TypeAlias = Any
 
 Turns: TypeAlias = "list[dict[str, str]]"
 """Messages of a chat."""
+
+_GROUPS = ("tag", "group", "task_list")
+"""What says of which groups a task is one; a task built on it is of none."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -43,10 +48,7 @@ class HarnessTask:
 
     def __init__(self, path: Path) -> None:
         """Load a task file; whatever its code or its data set raises comes through."""
-        from lm_eval.tasks import TaskManager  # type: ignore[import-untyped] # it has no types
-
-        loaded = TaskManager(include_defaults=False).load([str(path)])["tasks"]
-        (self._task,) = loaded.values()
+        self._task = _loaded(path)
         self.name = str(self._task.task_name)
         self.docs: Sequence[Doc] = _sequence(self._task.eval_docs)
 
@@ -265,6 +267,30 @@ class HarnessTask:
         return request
 
 
+def _loaded(path: Path) -> Any:
+    from lm_eval.api.task import ConfigurableTask  # type: ignore[import-untyped] # it has no types
+    from lm_eval.tasks import TaskManager  # type: ignore[import-untyped] # it has no types
+
+    if original_of(path) is None:
+        (task,) = TaskManager(include_defaults=False).load([str(path)])["tasks"].values()
+        return task
+    config = _config(path, resolve=True)
+    config["metadata"] = {**config.get("metadata", {}), "config_source": str(path)}
+    return ConfigurableTask(config=config)
+
+
+def _config(path: Path, *, resolve: bool) -> dict[str, Any]:
+    """Read a file with its includes, and with those of the task that it is built on."""
+    from lm_eval.tasks._yaml_loader import load_yaml  # type: ignore[import-untyped] # it has no types
+
+    config: dict[str, Any] = load_yaml(path, resolve_func=resolve)
+    original = original_of(path) if config.pop(SOLVED, None) else None
+    if original is None:
+        return config
+    inherited = _config(original, resolve=resolve)
+    return {k: v for k, v in inherited.items() if k not in _GROUPS} | config
+
+
 def _options(question: object, texts: Sequence[str], gold: object) -> Options:
     """Read gold as lm-eval reads it: indices or texts of options, one or several."""
     golds = gold if isinstance(gold, list | tuple) else [gold]
@@ -288,11 +314,8 @@ def one_user_turn(turns: Turns, *, between: str) -> Turns:
 
 
 def raw_config(path: Path) -> dict[str, Any]:
-    """Return a task file with its includes, without running any of its code."""
-    from lm_eval.tasks._yaml_loader import load_yaml  # type: ignore[import-untyped] # it has no types
-
-    config: dict[str, Any] = load_yaml(path, resolve_func=False)
-    return config
+    """Return a task file with all that it inherits, without running any of its code."""
+    return _config(path, resolve=False)
 
 
 def silence() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from evaluators.errors import BadFile
 from evaluators.tasks.datasets import dataset
 from evaluators.tasks.lm_eval import HarnessTask
+from evaluators.tasks.solved import original_of
 
 FIELDS = {
     "text": "given_text",
@@ -24,23 +25,30 @@ CLUSTER = "given_question"
 
 
 def documents(
-    *, original: str, rows: str, written: bool, config_source: str, **_metadata: object
+    *, rows: str, written: bool, config_source: str, **_metadata: object
 ) -> dict[str, Any]:
     """Build the split `test`: every solution with the document of the question it answers.
 
     Args:
-        original: The file of the task that was solved.
         rows: The file of solutions, beside the task's own.
         written: The question reads as the document says, so that a changed one is noticed.
-        config_source: The task's own file.
+        config_source: The task's own file, which says what task was solved.
 
     Raises:
-        BadFile: The task that was solved has changed since.
+        BadFile: The task that was solved is not named, or has changed since.
     """
+    original = original_of(Path(config_source))
+    if original is None:
+        reason = "does not say what task was solved; build the set anew"
+        raise BadFile(path=config_source, line=None, reason=reason)
     path = Path(config_source).parent / rows
-    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    task = HarnessTask(Path(original))
+    task, told = HarnessTask(original), read_solutions(path)
     return {"test": dataset([_document(task, row, path, written=written) for row in told])}
+
+
+def read_solutions(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of solutions; other breaks than these are part of a text."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _document(

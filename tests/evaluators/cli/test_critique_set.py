@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from evaluators.formats.folder import read_folder
+from evaluators.tasks import TaskSpec, open_tasks
 
 Command = Callable[..., int]
+WriteTask = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +93,22 @@ class TestBuilding:
         assert command("critique-set", *folders, "--out", again) == 0
         assert rows(again) == rows(built)
 
+    def test_answers_to_questions_that_are_not_asked_any_more_are_left_out(
+        self, built: Path, results: Path, tmp_path: Path, command: Command
+    ) -> None:
+        """Graded by today's gold, they would be labelled as answers to another question."""
+        older = Path(shutil.copytree(results, tmp_path / "older"))
+        for path in older.rglob("*.jsonl"):
+            path.write_text(path.read_text(encoding="utf-8").replace("Exercise 3:", "Exercise 4:"))
+        out = tmp_path / "new"
+        assert command("critique-set", older, "--out", out) == 0
+        assert {row["sample"] for row in rows(built)} - {row["sample"] for row in rows(out)} == {
+            "2"
+        }
+        counts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["tasks"]
+        assert counts["echo_flips"]["questions"] == 23
+        assert counts["echo_flips"]["dropped_candidates"]["its question reads otherwise by now"] > 0
+
     def test_the_least_certain_are_kept_when_fewer_are_wanted(
         self, built: Path, results: Path, tmp_path: Path, command: Command
     ) -> None:
@@ -136,6 +154,47 @@ class TestUse:
         assert found["tasks"]["critique_echo_flips"]["changed_answers"] == 0
 
 
+class TestMoving:
+    """A set goes wherever its folder goes; of an installed task it holds no more than the name."""
+
+    def test_the_set_of_an_installed_task_tells_no_place(self, built: Path) -> None:
+        text = (built / "critique_echo_flips.yaml").read_text(encoding="utf-8")
+        assert "solved:\n  task: echo_flips\n" in text
+        assert str(Path(__file__).parents[3]) not in text
+        assert "../" not in text
+
+    def test_the_set_of_a_task_of_ones_own_moves_with_it(
+        self, write_task: WriteTask, tmp_path: Path, command: Command, monkeypatch: Any
+    ) -> None:
+        home, asked = tmp_path / "home", ["run", "self_consistency", "--task", "fours"]
+        home.mkdir()
+        write_task().rename(home / "tasks")
+        monkeypatch.chdir(home)  # paths that the caller gives are relative
+        model = ["--model", "echo", "--no-controls", "--json", "--include-path"]
+        options = ["--param", "samples=8", "--model-args", "sample=true", *model, "tasks"]
+        assert command(*asked, *options, "--out", "results") == 0
+        assert command("critique-set", "results", "--out", "set", "--max-certainty", "9") == 0
+        assert "file: ../tasks/fours.yaml" in (home / "set" / "critique_fours.yaml").read_text()
+        monkeypatch.chdir(tmp_path)
+        home.rename(tmp_path / "elsewhere")
+        out, moved = tmp_path / "out", tmp_path / "elsewhere" / "set"
+        suite = ["--suite", moved / "critique_set.toml", *model, moved, "--out", out]
+        assert command("run", "critique_accuracy", *suite) == 0
+        (results,) = read_folder(out / "critique_accuracy").results.values()
+        labels = [result.answers[0].grade.correct for result in results]
+        assert Counter(labels) == {True: len(labels) // 2, False: len(labels) // 2}
+
+    async def test_where_it_lies_does_not_make_it_another_task(
+        self, built: Path, tmp_path: Path
+    ) -> None:
+        digests = set()
+        for place in (built, Path(shutil.copytree(built, tmp_path / "there"))):
+            spec = TaskSpec("critique_echo_flips")
+            async with open_tasks([spec], include_paths=[place]) as tasks:
+                digests.add(tasks[spec.name].info.digest)
+        assert len(digests) == 1
+
+
 class TestRefusals:
     def refused(self, command: Command, capsys: Any, *arguments: object) -> str:
         assert command(*arguments) == 2
@@ -165,6 +224,17 @@ class TestRefusals:
     ) -> None:
         told = self.refused(command, capsys, "critique-set", tmp_path, "--out", tmp_path / "x")
         assert "no results in it" in told
+
+    def test_refuses_a_task_that_is_not_there_any_more(
+        self, built: Path, tmp_path: Path, command: Command, capsys: Any
+    ) -> None:
+        path = built / "critique_echo_flips.yaml"
+        path.write_text(path.read_text().replace("task: echo_flips", "task: echo_flops"))
+        told = self.refused(
+            command, capsys, "run", "critique_accuracy", "--task", "critique_echo_flips",
+            "--include-path", built, "--model", "echo",
+        )  # fmt: skip
+        assert "its file cannot be used: No task named 'echo_flops' is installed" in told
 
     def test_refuses_questions_that_changed_since(
         self, built: Path, tmp_path: Path, command: Command, capsys: Any

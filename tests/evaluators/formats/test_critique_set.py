@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluators.errors import BadFile
 from evaluators.formats import critique_set as built
 from evaluators.formats.critique_set import (
     Candidate,
@@ -28,8 +29,11 @@ from evaluators.formats.critique_set import (
     pair_of,
     solutions,
 )
+from evaluators.formats.critique_set_files import build_set
+from evaluators.formats.lines import write_lines
 from evaluators.formats.stored import RunInfo, StoredRun
 from evaluators.model import Grade, Node, Sample, SampleResult, Sampling, Usage, user
+from evaluators.tasks.critique_data.built import read_solutions
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "critique_set" / "pairs.json"
 CASES = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]
@@ -212,3 +216,18 @@ def test_what_cannot_be_read_or_graded_is_counted():
     grades = [Grade(True, 1.0, "42", "42"), Grade(False, 0.0, None, "42"), None]
     assert candidates("sums", ["42", "?", "!"], grades, drops) == [Candidate("42", True, "42")]
     assert drops.candidates["sums"] == {built.UNREAD: 1, built.UNGRADED: 1}
+
+
+async def test_refuses_results_whose_task_opens_under_another_name(tmp_path):
+    """Other tools do not say how the options of a task were put."""
+    stored = run(node(0, "42", 1))
+    other = replace(stored, results={"rgmc_chain_sum_easy": stored.results["sums"]})
+    with pytest.raises(BadFile, match="opens under another name: rgmc_chain_sum_easy:"):
+        await build_set([other], tmp_path / "set", Settings())
+
+
+def test_breaks_of_other_kinds_are_part_of_a_solution(tmp_path):
+    """JSON leaves them as they are within a line, and Python would split the line there."""
+    row = {"text": "So\u2028\u0085\x0cAnswer: 42"}
+    path = write_lines(tmp_path / "set.jsonl", [json.dumps(row, ensure_ascii=False)] * 2)
+    assert read_solutions(path) == [row, row]
