@@ -182,7 +182,7 @@ def _parsed(path: Path, content: bytes) -> list[Row]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadFile(path=str(path), line=None, reason="is not UTF-8") from error
-    pieces = [(None, text)] if path.suffix == ".json" else list(enumerate(text.splitlines(), 1))
+    pieces = [(None, text)] if path.suffix == ".json" else list(enumerate(text.split("\n"), 1))
     return [row for number, piece in pieces if piece.strip() for row in _rows(path, number, piece)]
 
 

@@ -253,6 +253,13 @@ class TestFolder:
         (folder / "m.jsonl").write_bytes(jsonl(mistakes()[:2]) + b"{oops\n")
         assert f"{folder / 'm.jsonl'}:3: not JSON" in refused()
 
+    def test_breaks_within_a_text_end_no_row(self, folder):
+        rows = mistakes()
+        rows[1]["input"] = "1 + 1\u2028\u0085="
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        (folder / "m.jsonl").write_text("\r\n".join(lines), encoding="utf-8", newline="")
+        assert "1 + 1\u2028\u0085=" in Opened().samples[1]["messages"][0]["content"]
+
     def test_a_lock_holds_for_a_folder_too(self, folder):
         (folder / "m.jsonl").write_bytes(jsonl(mistakes()))
         Opened()
