@@ -4,13 +4,24 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from evaluators.api import Context, Outcome, Prompt, Sample, Verdict, critique, evaluator, metrics
+from evaluators.api import (
+    Context,
+    Outcome,
+    Prompt,
+    Sample,
+    Verdict,
+    evaluator,
+    metrics,
+    strategies,
+)
 
 FEEDBACK = Prompt.load("redraft_self_correction", "self_refine/feedback")
 REFINE = Prompt.load("redraft_self_correction", "self_refine/refine")
 
 
-@evaluator(metrics=[*metrics.decomposition], roles=["critic"], source="2303.17651")
+@evaluator(
+    metrics=[*metrics.decomposition, *metrics.verification], roles=["critic"], source="2303.17651"
+)
 async def self_refine(
     ctx: Context,
     sample: Sample,
@@ -35,17 +46,18 @@ async def self_refine(
     verdicts: list[Verdict] = []
     for attempt in range(1, max_attempts + 1):
         chat += [answers[-1].message, FEEDBACK.message()]
-        feedback = await ctx.generate(
+        feedback = await strategies.check(
+            ctx,
             chat,
+            answer=len(answers) - 1,
             kind="critique",
             role="critic",
             round=attempt,
             temperature=feedback_temperature,
         )
-        value = critique.parse_verdict(feedback.text)
-        verdicts.append(Verdict(len(answers) - 1, value, feedback.node))
-        if value == "correct":
+        verdicts.append(feedback.verdict)
+        if feedback.approves:
             return Outcome(answers, verdicts, stop_reason="feedback found nothing wrong")
-        chat += [feedback.message, REFINE.message()]
+        chat += [feedback.reply.message, REFINE.message()]
         answers.append(await ctx.generate(chat, round=attempt))
     return Outcome(answers, verdicts, stop_reason="most attempts made")

@@ -14,8 +14,9 @@ async def verifier_gated_refine_oracle(ctx: Context, sample: Sample) -> Outcome:
     """Refine an answer only where gold says that it is wrong.
 
     The upper bound of `verifier_gated_refine` (Zhang et al., arXiv 2404.17140): a right answer
-    cannot be lost, so it never ranks with methods that know no gold. The refiner learns nothing
-    but that it was asked. Calls: 1, or 3 where the answer is wrong.
+    cannot be lost, so it never ranks with methods that know no gold. The refiner hears no more
+    than with other verifiers: that its answer is doubted. Calls: 1, or 3 where the answer is
+    wrong.
     """
     first = await ctx.generate(sample.messages)
     if await ctx.oracle(first):

@@ -79,6 +79,14 @@ class TestSelfRefine:
         assert (result.calls, correct(result)) == (2, [True])
         assert result.stop_reason == "feedback found nothing wrong"
 
+    async def test_stops_at_approval_in_plain_words(self) -> None:
+        """As the authors' code does, which looks for words and for no marker."""
+        result = await play(self_refine, [RIGHT, "All steps hold.\nThe answer is correct."])
+        assert (result.calls, result.stop_reason) == (2, "feedback found nothing wrong")
+
+    def test_says_how_good_its_feedback_is(self) -> None:
+        assert "error_recall" in {metric.name for metric in self_refine.metrics}
+
     async def test_stops_after_its_attempts(self) -> None:
         result = await play(self_refine, [WRONG, OBJECTION], max_attempts=2)
         assert (result.calls, len(result.answers)) == (5, 3)
