@@ -35,6 +35,10 @@ class Life(Protocol):
         """End it, and everything that belongs to it."""
         ...
 
+    async def last_words(self, *, within: float) -> str | None:
+        """Return why it ends, if it ends within so many seconds and says so."""
+        ...
+
     async def wait(self) -> int:
         """Wait until it has ended; return the exit status, negative for a signal."""
         ...

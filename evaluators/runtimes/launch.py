@@ -36,6 +36,9 @@ START_TIMEOUT = 900.0
 _SOCKET_LIMIT = 100
 """Bytes of a socket's path; the kernel allows 107."""
 
+_LAST_WORDS = 5.0
+"""Seconds in which a runtime whose call failed is waited for, to say what it dies of."""
+
 _GPUS = "CUDA_VISIBLE_DEVICES"
 
 _log = logging.getLogger(__name__)
@@ -110,7 +113,10 @@ class RunningModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        return self._noted(await self._dialect.complete(request))
+        try:
+            return self._noted(await self._dialect.complete(request))
+        except RuntimeUnavailable as error:
+            raise await self._explained(error) from error
 
     async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
         """Tell how likely each choice is as the next text.
@@ -119,7 +125,15 @@ class RunningModel:
             CallRefused: The runtime cannot tell, or a label is not one token.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        return self._noted(await self._dialect.likelihood(request))
+        try:
+            return self._noted(await self._dialect.likelihood(request))
+        except RuntimeUnavailable as error:
+            raise await self._explained(error) from error
+
+    async def _explained(self, error: RuntimeUnavailable) -> RuntimeUnavailable:
+        """Return the reason that the runtime dies of; a call that fails on it seldom knows it."""
+        words = await self._life.last_words(within=_LAST_WORDS)
+        return error if words is None else RuntimeUnavailable(reason=words)
 
     def _noted(self, answered: T) -> T:
         """Take note of an answer without token counts: from then on they are no longer exact."""

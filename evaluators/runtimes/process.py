@@ -29,6 +29,7 @@ class Child:
         self._process = process
         self._log = log
         self._attempt = attempt
+        self._dying: asyncio.Task[Mapping[str, Any] | None] | None = None
 
     @classmethod
     async def start(cls, command: list[str], *, env: Mapping[str, str], log: Path) -> Child:
@@ -101,6 +102,14 @@ class Child:
     async def wait(self) -> int:
         """Wait for the end; negative numbers are signals."""
         return await self._process.wait()
+
+    async def last_words(self, *, within: float) -> str | None:
+        """Return why it ends, if it ends within so many seconds and says so."""
+        if self._dying is None:
+            self._dying = asyncio.create_task(self._event())
+        await asyncio.wait({self._dying}, timeout=within)
+        event = self._dying.result() if self._dying.done() else None
+        return str(event["reason"]) if event and event.get("reason") else None
 
     async def _event(self) -> Mapping[str, Any] | None:
         """Return the first JSON object on the control channel, or None when it is closed."""

@@ -29,6 +29,8 @@ from evaluators.testing.stub_gpu import StubGpu
 _READ = ("messages", "max_tokens", "temperature", "top_p", "stop", "seed")
 """Fields of a request that the answer depends on."""
 
+_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
@@ -50,6 +52,8 @@ class Behaviour:
     """The same while this file is there."""
     die_after: int = 0
     """End after this many answers; 0 never."""
+    dying_words: str = ""
+    """Say this then, as vLLM says an error, and fail calls as vLLM does before it ends."""
     cache_tokens: int = 0
     """Tokens that the key-value cache has room for; 0 is any number."""
     template: bool = True
@@ -149,9 +153,18 @@ class Server:
         behaviour = self._behaviour
         self._answered += 1
         if 0 < behaviour.die_after < self._answered:
-            os._exit(9)
+            self._die()
         while self._silent():  # noqa: ASYNC110 - it may be a file that ends the silence
             await asyncio.sleep(0.05)
+
+    def _die(self) -> NoReturn:
+        words = self._behaviour.dying_words
+        if not words:
+            os._exit(9)
+        sys.stderr.write(f"RuntimeError: {words}\nEngineDeadError: {_DEAD}\n")
+        sys.stderr.flush()
+        asyncio.get_running_loop().call_later(0.2, os._exit, 1)
+        raise web.HTTPInternalServerError(text=_DEAD)
 
     def _silent(self) -> bool:
         behaviour = self._behaviour

@@ -28,6 +28,8 @@ from evaluators.runtimes.leftovers import started_by
 
 NAME = "bundled/smollm2-135m-instruct"
 WINDOW = 512
+STEP = 2048
+"""Prompt tokens that vLLM would take in at a time by itself."""
 PROMPTS = [
     "What is 3 + 4?", "Name three colours.", "Is the moon made of cheese? Answer yes or no.",
     "Write one short sentence about the sea, and then another one about the mountains.",
@@ -149,6 +151,15 @@ async def test_a_seed_decides_what_is_drawn_whatever_else_is_in_flight(
     beside = await ask(model, [story, *PROMPTS], drawn(1))
     [other] = await ask(model, [story], drawn(2))
     assert beside[0].text == alone.text != other.text
+
+
+async def test_draws_with_seeds_behind_more_prompt_than_one_step_takes(
+    model: RunningModel,
+) -> None:
+    prompts = [f"{number}: " + "a fox and a hen " * 80 for number in range(12)]
+    drawn = await ask(model, prompts, Sampling(max_tokens=4, temperature=1.0, seed=1))
+    assert sum(found.usage.prompt_tokens for found in drawn) > STEP
+    assert all(found.usage.completion_tokens for found in drawn)
 
 
 async def test_reports_the_probability_of_every_token(model: RunningModel) -> None:

@@ -16,7 +16,7 @@ from evaluators.runtimes.server.control import (
     say,
     take_over_stdout,
 )
-from evaluators.runtimes.vllm_server.agent import ENGINE_DIED, Failed, start
+from evaluators.runtimes.vllm_server.agent import ENGINE_DIED, Failed, death, start
 from evaluators.runtimes.vllm_server.engine import describe, kill_descendants
 from evaluators.runtimes.vllm_server.plan import Plan
 
@@ -39,6 +39,7 @@ async def _supervise(plan: Plan, control: int) -> int:
         return FAILED
     say(control, {"event": "ready", "facts": facts})
     status = await engine.ended()
+    say(control, death(engine, status))
     sys.stderr.write(f"the engine has ended: {describe(status)}\n")
     return ENGINE_DIED
 

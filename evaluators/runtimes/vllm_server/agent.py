@@ -96,6 +96,13 @@ def obituary(engine: Engine, status: int) -> dict[str, Json]:
     return {**found, "shortage": shortage} if shortage else found
 
 
+def death(engine: Engine, status: int) -> dict[str, Json]:
+    """Return the event for an engine that ended while it served."""
+    how = f"vLLM has ended ({describe(status)})"
+    reason = reason_of(engine.lines)
+    return {"event": "died", "reason": f"{how}: {reason}" if reason else how}
+
+
 def _words(error: CallError) -> str:
     reason = str(error.data.get("reason") or error)
     return reason if isinstance(error, RuntimeUnavailable) else f"vLLM refused a probe: {reason}"

@@ -14,7 +14,12 @@ _SPEAKER = re.compile(r"^\([\w-]+(?: pid=\d+)?\) ")
 _ERROR = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)(?:: (?P<words>.+))?$")
 _ARGUMENT = re.compile(r"^\S+: error: (?P<words>.+)$")
 _VALIDATION = re.compile(r"^\s*(?:Value|Assertion) error, (?P<words>.+?)(?: \[type=.*)?$")
-_GENERIC = ("Engine core initialization failed", "WorkerProc initialization failed", "cancelled")
+_GENERIC = (
+    "Engine core initialization failed",
+    "WorkerProc initialization failed",
+    "EngineCore encountered an issue",
+    "cancelled",
+)
 """Beginnings of errors that only say that there was another."""
 
 _LONGEST = 900

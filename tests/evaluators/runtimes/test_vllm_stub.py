@@ -97,11 +97,11 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
         time.sleep(0.02)
 
 
-async def calls_until_it_fails(model: RunningModel) -> int:
-    """Return how often the canary sang; a call takes no longer than half a second."""
+async def calls_until_it_fails(model: RunningModel, *, seconds: float = 0.5) -> int:
+    """Return how often the canary sang, which takes no longer than so many seconds."""
     for number in range(50):
         try:
-            await canary(model, seconds=0.5)
+            await canary(model, seconds=seconds)
         except RuntimeUnavailable:
             return number
     raise AssertionError("it never fails")
@@ -294,6 +294,15 @@ class TestDeaths:
             assert await calls_until_it_fails(model) > 0
             async with asyncio.timeout(5):
                 assert await model.wait_dead() == 5
+
+    async def test_a_dying_engine_says_what_it_dies_of(
+        self, weights: Path, behave: Callable[[Behaviour], None]
+    ) -> None:
+        behave(Behaviour(die_after=12, dying_words="the cache is broken"))
+        async with open_runtime(spec(weights)) as model:
+            assert await calls_until_it_fails(model, seconds=30) > 0
+            with pytest.raises(RuntimeUnavailable, match="the cache is broken"):
+                await canary(model)
 
     @needs_bwrap
     async def test_a_detached_engine_ends_with_its_namespace(
