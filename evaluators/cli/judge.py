@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from evaluators.cli.asked import METRICS, metrics_named
 from evaluators.critique import LOCATIONS, PAIR_POLICIES, POLICIES
 from evaluators.errors import BadParameter
 
 if TYPE_CHECKING:
     from evaluators.formats.judgements import Rows
-    from evaluators.metrics import Estimate
+    from evaluators.metrics import Estimate, Metric
     from evaluators.model import Json
 
 _LISTED = "; ".join(
@@ -33,8 +34,16 @@ _LISTED = "; ".join(
     help=f"How replies are read, and what an unreadable one counts as. {_LISTED}.",
 )
 @click.option("--locate", type=click.Choice([*LOCATIONS]), help="How a reply names the wrong step.")
+@METRICS
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def judge(file: Path, *, policy: str | None, locate: str | None, as_json: bool) -> None:
+def judge(
+    file: Path,
+    *,
+    policy: str | None,
+    locate: str | None,
+    metrics: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Score verdicts that anybody's judge gave, without a model.
 
     FILE holds a JSON object per line; `-` reads standard input. A verdict on an answer: {"id": …,
@@ -48,10 +57,13 @@ def judge(file: Path, *, policy: str | None, locate: str | None, as_json: bool) 
 
     rows = list(read_objects(file))
     paired = pairs_in(rows)
+    if paired and metrics:
+        reason = "metrics of runs are about verdicts, and the file holds choices between two"
+        raise BadParameter(owner="judge", name="metric", value=metrics[0], reason=reason)
     found = (
         _pairs(file, rows, name=policy)
         if paired
-        else _verdicts(file, rows, name=policy, locate=locate)
+        else _verdicts(file, rows, name=policy, locate=locate, besides=metrics_named(metrics))
     )
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
@@ -96,8 +108,12 @@ def _policy(name: str | None, known: Mapping[str, object], default: str, kind: s
     return name or default
 
 
-def _verdicts(file: Path, rows: Rows, *, name: str | None, locate: str | None) -> Found:
-    from evaluators.formats.judgements import Given, read_judgements
+def _verdicts(
+    file: Path, rows: Rows, *, name: str | None, locate: str | None, besides: Sequence[Metric]
+) -> Found:
+    from evaluators.formats.judgements import Given, read_judgements, trajectories
+    from evaluators.metrics import Graded
+    from evaluators.metrics.decompose import contained
     from evaluators.metrics.verification import Verdicts, verify
 
     policy = POLICIES[_policy(name, POLICIES, "redraft", "verdicts")]
@@ -110,8 +126,10 @@ def _verdicts(file: Path, rows: Rows, *, name: str | None, locate: str | None) -
                 [g.judgement for g in lines],
                 clusters=[g.cluster for g in lines],
                 unread=policy.unread,
-            )
+            ),
+            asked=name is not None or any(g.asked for g in lines),
         )
+        | {metric.name: contained(metric, Graded(trajectories(lines))) for metric in besides}
         for task, lines in by_task.items()
     }
     headline = "verdict_F1_wrong" if policy.name == "thu" else "verdict_acc"
@@ -145,7 +163,7 @@ def _print(file: Path, found: Found) -> None:
 
 
 def _titles() -> Callable[[str], str]:
-    from evaluators.metrics.verification import verification
+    from evaluators.metrics import get
+    from evaluators.metrics.pairwise import NAMES
 
-    titles = {metric.name: metric.title for metric in verification}
-    return lambda name: titles.get(name, name)
+    return lambda name: name if name in NAMES else get(name).title

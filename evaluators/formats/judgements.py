@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -16,20 +16,15 @@ from evaluators.errors import BadFile
 from evaluators.formats.lines import problem
 from evaluators.metrics.judgement import Judgement
 from evaluators.metrics.pairwise import TIE, Decision
+from evaluators.metrics.trajectory import Trajectory
 
 Step = Annotated[int, Field(ge=-1, le=2**31)]
 
 
-class _Line(BaseModel):
-    """What both kinds share. Keys of others pass unless they look like a slip of one of these."""
+class Keyed(BaseModel):
+    """An object that people write. Keys of others pass unless they look like a slip of its own."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-
-    id: str | int
-    task: str = ""
-    cluster: str | int = ""
-    reply: str | None = None
-    """The judge's raw text, for the policy to read where the line itself does not say."""
 
     @model_validator(mode="after")
     def _knows_its_keys(self) -> Self:
@@ -41,8 +36,8 @@ class _Line(BaseModel):
         return self
 
 
-class VerdictLine(_Line):
-    """A verdict on one answer."""
+class Said(Keyed):
+    """What was said of one answer, beside the truth."""
 
     correct: bool
     """Whether the answer is right."""
@@ -52,6 +47,20 @@ class VerdictLine(_Line):
     """Step that was called the first mistake; -1 for none; null where that could not be read."""
     gold_location: Step | None = None
     """Step that is the first mistake; -1 for none. Both count from the same number."""
+
+
+class _Line(Keyed):
+    """What both kinds of lines share."""
+
+    id: str | int
+    task: str = ""
+    cluster: str | int = ""
+    reply: str | None = None
+    """The judge's raw text, for the policy to read where the line itself does not say."""
+
+
+class VerdictLine(_Line, Said):
+    """A verdict on one answer."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -113,6 +122,8 @@ class Given:
     task: str
     cluster: tuple[str, str]
     judgement: Judgement
+    asked: bool
+    """A verdict was asked for, and not only a location or a score."""
 
 
 Rows = Sequence[tuple[int, str, dict[str, object]]]
@@ -141,7 +152,21 @@ def read_judgements(
     """
     for line in _read(path, rows, kind=VerdictLine, key=lambda line: (line.task, str(line.id))):
         cluster = (line.task, str(line.cluster or line.id))
-        yield Given(line.task, cluster, line.judgement(policy, locate))
+        judgement = line.judgement(policy, locate)
+        stated = "verdict" in line.model_fields_set or judgement.verdict is not None
+        asked = stated or (line.reply is not None and locate is None)
+        yield Given(line.task, cluster, judgement, asked)
+
+
+def trajectories(given: Iterable[Given]) -> list[Trajectory]:
+    """Return verdicts as metrics of runs see them: those of one cluster belong to one sample."""
+    found: dict[tuple[str, str], list[Judgement]] = {}
+    for one in given:
+        found.setdefault(one.cluster, []).append(one.judgement)
+    return [
+        Trajectory(id_, tuple(j.correct for j in said), task, judgements=tuple(said))
+        for (task, id_), said in found.items()
+    ]
 
 
 def read_decisions(path: Path, rows: Rows, *, policy: str) -> Iterator[tuple[str, Decision]]:

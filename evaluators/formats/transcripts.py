@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from evaluators.errors import BadFile
+from evaluators.formats.judgements import Keyed, Said
 from evaluators.formats.lines import problem, read_objects, write_lines
-from evaluators.metrics import Trajectory
+from evaluators.metrics import Judgement, Trajectory
 from evaluators.metrics.trajectory import Costs
 
 _PARTS = (
@@ -21,12 +22,11 @@ _PARTS = (
 """Costs that are part of others."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Line(BaseModel):
-    """One sample. Keys of others are let through unless they look like a slip of one of these."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
+class Line(Keyed):
+    """One sample."""
 
     id: str | int
     correct: Annotated[list[bool], Field(min_length=1)] | None
@@ -44,14 +44,15 @@ class Line(BaseModel):
     tokens_computed: Count | None = None
     tokens_first: Count | None = None
     calls_first: Count | None = None
+    verdicts: list[Said] | None = None
+    """What was said about answers on the way."""
+    odds: Annotated[list[Share], Field(min_length=3, max_length=3)] | None = None
+    """By label probabilities: P(right at first), P(right again | right), P(right then | wrong)."""
+    facts: dict[str, JsonValue] = Field(default={})
+    """What the method noted besides, for metrics that ask for it by name."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for key in self.model_extra or {}:
-            near = difflib.get_close_matches(key, type(self).model_fields, n=1, cutoff=0.85)
-            if near:
-                msg = f"unknown key {key!r}; did you mean {near[0]!r}?"
-                raise ValueError(msg)
         answers = len(self.correct or ())
         for name in ("parsed", "truncated", "changed", "abstained"):
             states = getattr(self, name)
@@ -87,6 +88,12 @@ class Line(BaseModel):
             tokens_first=self.tokens_first,
             calls_first=self.calls_first,
             scored=self.correct is not None,
+            judgements=tuple(
+                Judgement(v.correct, v.verdict, v.score, v.location, v.gold_location)
+                for v in self.verdicts or ()
+            ),
+            odds=(self.odds[0], self.odds[1], self.odds[2]) if self.odds else None,
+            facts=self.facts,
         )
 
 
@@ -121,7 +128,18 @@ def to_line(trajectory: Trajectory) -> str:
     for name in get_args(Costs):
         if (value := getattr(trajectory, name)) is not None:
             line[name] = value
+    if trajectory.judgements:
+        line["verdicts"] = [_said(judgement) for judgement in trajectory.judgements]
+    if trajectory.odds is not None:
+        line["odds"] = trajectory.odds
+    if trajectory.facts:
+        line["facts"] = dict(trajectory.facts)
     return json.dumps(line)
+
+
+def _said(judgement: Judgement) -> dict[str, object]:
+    said = asdict(judgement)
+    return {key: value for key, value in said.items() if value is not None or key == "verdict"}
 
 
 def write_transcripts(path: Path, trajectories: Iterable[Trajectory]) -> Path:

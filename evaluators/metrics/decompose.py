@@ -106,7 +106,7 @@ def decompose(
     bundled = [*_bundled(graded.turns), *(verification if _judged(graded) else ())]
     estimates = {metric.name: metric.compute(graded) for metric in bundled}
     own = [metric for metric in metrics if metric.name not in estimates]
-    estimates |= {metric.name: _contained(metric, graded) for metric in own}
+    estimates |= {metric.name: contained(metric, graded) for metric in own}
     cells, steps = _cells(graded)
     if cells:
         check_identities(cells, estimates)
@@ -135,7 +135,7 @@ def _judged(graded: Graded) -> bool:
     return any(trajectory.judgements for trajectory in graded)
 
 
-def _contained(metric: Metric, graded: Graded) -> Estimate:
+def contained(metric: Metric, graded: Graded) -> Estimate:
     """Compute a stranger's metric; its mistakes must not take the others' figures along."""
     try:
         estimate = metric.compute(graded)

@@ -201,6 +201,12 @@ class _Told:
     figure: Figure
     direction: Literal["higher", "lower", "none"] = "higher"
 
+    def of(self, verdicts: Verdicts, *, asked: bool) -> Estimate:
+        """Compute the figure, unless it is one of verdicts and none were asked for."""
+        if asked or self.figure in _OF_OTHERS:
+            return self.figure(verdicts)
+        return null(NO_VERDICT, n_total=verdicts.n_total)
+
 
 _FIGURES: Mapping[str, _Told] = {
     "verdict_acc": _Told(
@@ -275,9 +281,21 @@ _FIGURES: Mapping[str, _Told] = {
 }  # fmt: skip
 
 
-def verify(verdicts: Verdicts) -> dict[str, Estimate]:
-    """Compute every figure over some verdicts."""
-    return {name: told.figure(verdicts) for name, told in _FIGURES.items()}
+_OF_OTHERS = frozenset(
+    told.figure
+    for name, told in _FIGURES.items()
+    if name.startswith("location_") or name in {"verdict_score", "verdict_AUROC", "verdict_Brier"}
+)
+"""Figures of locations and scores, which may come without a verdict."""
+
+
+def verify(verdicts: Verdicts, *, asked: bool = True) -> dict[str, Estimate]:
+    """Compute every figure over some verdicts.
+
+    Args:
+        asked: Verdicts were asked for; where only locations or scores were, none is missing.
+    """
+    return {name: told.of(verdicts, asked=asked) for name, told in _FIGURES.items()}
 
 
 def _over_trajectories(figure: Figure) -> Callable[[Sequence[Trajectory]], Estimate]:

@@ -30,6 +30,21 @@ def test_every_run_is_taken_apart(whose: str, out: Path, command: Command, capsy
     assert "right→right 1, right→wrong 2, wrong→right 2, wrong→wrong 1" in told
 
 
+def test_metrics_besides_are_asked_for_by_name(out: Path, command: Command, capsys: Any) -> None:
+    path = out / "reask"
+    assert command("decompose", path, "--json", "--metric", "over_half") == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    found = run["tasks"]["fours"]
+    assert found["estimates"]["over_half"]["value"] == 0
+    assert found["step_labels"] == [
+        {"kept": 1, "spoilt": 2, "fixed": 2, "stuck": 1, "wandered": 0, "unknown": 0, "stopped": 0}
+    ]
+    assert command("decompose", path, "--metric", "over_half") == 0
+    assert "Over ½" in capsys.readouterr().out
+    assert command("decompose", path, "--metric", "over_haf") == 2
+    assert "did you mean" in capsys.readouterr().err.casefold()
+
+
 def test_a_folder_of_several_runs(out: Path, command: Command, capsys: Any) -> None:
     assert command("decompose", out, "--json") == 0
     runs = json.loads(capsys.readouterr().out)["runs"]

@@ -94,6 +94,53 @@ class TestVerdicts:
         best = figures(capsys, "judge", written(tmp_path, *perfect))
         assert {best["tasks"][task]["location_acc"]["value"] for task in tasks} == {1.0}
 
+    def test_what_was_not_asked_for_is_not_missing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Locations or scores alone say nothing of verdicts; a named policy asks for some."""
+        placed = {"id": 1, "correct": False, "reply": "\\boxed{0}", "gold_location": 0}
+        scored = {"id": 2, "task": "scores", "correct": True, "score": 0.75}
+        file = written(tmp_path, placed, scored)
+        found = figures(capsys, "judge", file, "--locate", "processbench")["tasks"]
+        assert found[""]["location_acc"]["value"] == 1
+        assert found["scores"]["verdict_score"]["value"] == 0.75
+        for task in found.values():
+            for name in ("verdict_acc", "verdict_unparsed", "verdict_F1_wrong"):
+                assert task[name]["value"] is None
+                assert task[name]["reason"] == "no verdict was given"
+        named = figures(capsys, "judge", file, "--locate", "processbench", "--policy", "thu")
+        assert named["tasks"][""]["verdict_unparsed"]["value"] == 1
+        null = written(tmp_path, {"id": 1, "correct": False, "verdict": None, "score": 0.5})
+        assert figures(capsys, "judge", null)["tasks"][""]["verdict_unparsed"]["value"] == 1
+
+    def test_metrics_of_runs_can_be_asked_for(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Lines of one cluster are one question's samples."""
+        rows = [
+            {"id": i, "cluster": "q", "correct": i == 0, "score": 0.9 - i / 10} for i in range(4)
+        ]
+        file = written(tmp_path, *rows)
+        names = ("--metric", "verifier@2", "--metric", "verdict_ECE")
+        found = figures(capsys, "judge", file, *names)["tasks"][""]
+        assert found["verifier@2"]["value"] == 0.5
+        assert found["verdict_ECE"]["value"] == pytest.approx((0.1 + 0.8 + 0.7 + 0.6) / 4)
+        assert run_command(["judge", file, *names]) == 0
+        assert "Verifier@2" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            ({"id": 1, "correct": True, "verdict": "wrong"}, "'acurracy'"),
+            ({"id": 1, "first": "x", "second": "y", "chosen": "x", "gold": "y"}, "choices between"),
+        ],
+    )
+    def test_refuses_a_metric_that_does_not_apply(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], row: object, reason: str
+    ) -> None:
+        file = written(tmp_path, row)
+        assert reason in refused(capsys, "judge", file, "--metric", "acurracy")
+
     def test_prints_a_table(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = written(tmp_path, {"id": 1, "correct": True, "verdict": "correct"})
         assert run_command(["judge", file]) == 0

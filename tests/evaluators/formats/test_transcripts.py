@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evaluators.errors import BadFile
 from evaluators.formats.lines import write_lines
 from evaluators.formats.transcripts import Line, read_transcripts, to_line, write_transcripts
-from evaluators.metrics import Trajectory, decompose
+from evaluators.metrics import Judgement, Trajectory, decompose
 
 GOOD = b'{"id": "a", "correct": [true, false]}\n'
 
@@ -38,12 +38,15 @@ class TestReading:
             "id": 7, "task": "sums", "cluster": 3, "replicate": 2, "correct": [True, True],
             "parsed": [True, False], "truncated": [False, True], "changed": [False, True],
             "calls": 2, "tokens_in": 30, "tokens_out": 20, "tokens_computed": 0, "tokens_first": 9,
-            "calls_first": 1,
+            "calls_first": 1, "abstained": [False, True], "odds": [0.6, 0.8, 0.25],
+            "verdicts": [{"correct": True, "verdict": "wrong", "score": 0.3, "location": 1}],
+            "facts": {"locates": True},
         }  # fmt: skip
         assert read(file, json.dumps(line).encode()) == [
             Trajectory(
                 "7", (True, True), "sums", "3", 2, (True, False), (False, True), (False, True),
-                2, 30, 20, 0, 9, 1,
+                2, 30, 20, 0, 9, 1, abstained=(False, True), odds=(0.6, 0.8, 0.25),
+                judgements=(Judgement(True, "wrong", 0.3, 1),), facts={"locates": True},
             )
         ]  # fmt: skip
 
@@ -124,6 +127,14 @@ class TestRefusals:
 
 
 class TestWriting:
+    judgement = st.builds(
+        Judgement,
+        st.booleans(),
+        st.sampled_from(["correct", "wrong", "unsure", None]),
+        st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        st.none() | st.integers(-1, 9),
+        st.none() | st.integers(-1, 9),
+    )
     states = st.lists(st.booleans(), min_size=1, max_size=4)
 
     @staticmethod
@@ -147,6 +158,9 @@ class TestWriting:
             draw(some),
             (False, *changed[1:]) if changed else (),
             *(draw(st.sampled_from([None, cost])) for cost in costs),
+            judgements=tuple(draw(st.lists(TestWriting.judgement, max_size=2))),
+            odds=draw(st.none() | st.tuples(*[st.floats(0, 1)] * 3)),
+            facts=draw(st.dictionaries(st.sampled_from("ab"), st.none() | st.booleans())),
         )
 
     @settings(max_examples=100, deadline=None)

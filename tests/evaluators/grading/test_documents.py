@@ -7,7 +7,8 @@ from pathlib import Path
 
 from evaluators.critique import LOCATIONS, PAIR_POLICIES, POLICIES
 from evaluators.formats.answers import Question
-from evaluators.formats.judgements import PairLine, VerdictLine
+from evaluators.formats.judgements import PairLine, Said, VerdictLine
+from evaluators.formats.transcripts import Line
 from evaluators.metrics import efficiency, get
 from evaluators.metrics.pairwise import NAMES
 from evaluators.metrics.verification import verification
@@ -35,6 +36,17 @@ def test_every_key_is_in_a_table() -> None:
         part = GRADING.partition(heading)[2].partition("\n#")[0]
         missing = [key for key in model.model_fields if f"`{key}`" not in part]
         assert missing in ([], ["cluster"]), heading
+
+
+def test_every_key_of_a_transcript_is_in_the_table() -> None:
+    part = STATISTICS.partition("## From anyone")[2].partition("\n## ")[0]
+    named = {
+        name
+        for row in part.splitlines()
+        for name in re.findall(r"`(\w+)`", row.split("|")[1] if row.startswith("|") else "")
+    }
+    assert not {*Line.model_fields} - named
+    assert not {*Said.model_fields} - set(re.findall(r"`(\w+)`", part))
 
 
 def test_every_figure_is_named() -> None:
