@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import os
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,8 @@ from evaluators.metrics import (
     wilson,
 )
 from evaluators.metrics.estimators import difference
+
+SHARED = Path(os.environ.get("REDRAFT_SHARED", Path(__file__).parents[4] / "shared"))
 
 
 def group(name: str) -> Any:
@@ -73,6 +78,21 @@ def test_mcnemar(case: dict[str, Any]) -> None:
     assert test.p_chi2 == pytest.approx(expected["p"], rel=1e-3)
     if "p_exact" in expected:
         assert test.p_exact == pytest.approx(expected["p_exact"], rel=1e-5)
+
+
+def test_all_of_nine_models_and_eight_agents_reproduce() -> None:
+    """Renze and Guven's own table: wrong answers alone were tried again, so none was spoilt."""
+    path = SHARED / "data" / "renze" / "results-by-model-and-agent.csv"
+    if not path.exists():
+        pytest.skip(f"{path} is absent; set REDRAFT_SHARED to the folder with the data")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 72
+    for row in rows:
+        before, after = (int(float(row[f"{side} Score"])) for side in ("Baseline", "Agent"))
+        test = mcnemar(0, after - before)
+        assert test.statistic == pytest.approx(float(row["Test Statistic"]), rel=1e-9), row
+        assert f"{test.p_chi2:.3e}" == f"{float(row['p-value']):.3e}", row
 
 
 @pytest.mark.cases("oracle_e_closed_forms.json", group("cvc_generation"))
