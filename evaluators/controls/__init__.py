@@ -14,6 +14,7 @@ from evaluators.controls.planning import (
     TITLES,
     HeldAgainst,
     PlannedControl,
+    first_temperatures,
     plan_controls,
     tokens_per_sample,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "calls_at_most",
     "compare_control",
     "corrected",
+    "first_temperatures",
     "macro_differences",
     "plan_controls",
     "tokens_per_sample",

@@ -10,7 +10,7 @@ from typing import Any, Self
 from evaluators.errors import BadParameter, InputError
 from evaluators.evaluator import Control, Evaluator
 from evaluators.metrics import Trajectory
-from evaluators.model import Json, TaskMode
+from evaluators.model import Json, SampleResult, TaskMode
 from evaluators.registry import load_evaluator
 
 MOST_SAMPLES = 64
@@ -30,6 +30,9 @@ SIZE: Mapping[str, str] = {
     "retry": "attempts",
 }
 """The parameter that says how much compute a control's evaluator uses."""
+
+DRAWING: frozenset[Control] = frozenset({"sc_calls", "sc_tokens", "best_of_n"})
+"""Controls that choose among draws of one prompt."""
 
 TITLES: Mapping[Control, str] = {
     "greedy": "one greedy answer",
@@ -105,6 +108,7 @@ def plan_controls(
     capabilities: frozenset[str],
     mode: TaskMode,
     temperature: float = 0.0,
+    drawn_at: float | None = None,
     sampled_tokens: float | None = None,
     load: Callable[[str], Evaluator] = load_evaluator,
 ) -> tuple[PlannedControl, ...]:
@@ -115,8 +119,10 @@ def plan_controls(
         trajectories: Its finished result on the task: what it cost decides the controls' sizes.
         capabilities: What the runtime offers.
         mode: How the task is put; likelihoods have no controls.
-        temperature: The task's own, of answers. Above 0, controls sample at it, so that they share
-            their first answers with the method.
+        temperature: The task's own, of answers.
+        drawn_at: Temperature of the method's first answers, if they are not at the task's. Controls
+            that sample do so at it, else at the task's, so that they share the method's draws; at
+            their own where both are 0.
         sampled_tokens: What one sampled answer costs, where `tokens_per_sample` could tell; else
             it is reckoned to cost as much as the method's first answer, which may be greedy.
         load: Finds evaluators by name; what it refuses is a control that is missing.
@@ -126,8 +132,22 @@ def plan_controls(
     spent = _Spent.of(trajectories)
     if sampled_tokens:
         spent = replace(spent, answer=sampled_tokens, measured=True)
-    want = _Wanted(capabilities, mode, temperature, load)
+    want = _Wanted(capabilities, mode, temperature, drawn_at or temperature, load)
     return tuple(_plan(kind, spent, want) for kind in evaluator.controls)
+
+
+def first_temperatures(results: Iterable[SampleResult]) -> frozenset[float]:
+    """Return the temperatures at which a method's first answers were drawn.
+
+    None of solutions that were given to it.
+    """
+    firsts = (
+        node.sampling
+        for result in results
+        for node in result.nodes
+        if result.answers and node.idx == result.answers[0].node
+    )
+    return frozenset(sampling.temperature for sampling in firsts if sampling is not None)
 
 
 def tokens_per_sample(control: PlannedControl, found: Iterable[Trajectory]) -> float | None:
@@ -178,6 +198,9 @@ class _Wanted:
     capabilities: frozenset[str]
     mode: TaskMode
     temperature: float
+    """The task's own."""
+    drawn_at: float
+    """Where controls that sample do so; 0 leaves it to them."""
     load: Callable[[str], Evaluator]
 
 
@@ -243,19 +266,15 @@ _AT_EQUAL_COMPUTE: Mapping[Control, Callable[[_Spent, _Wanted], PlannedControl]]
 def _sized(kind: Control, evaluator: str, size: int, want: _Wanted) -> PlannedControl:
     """Plan a run of that size, or of the greatest that is allowed."""
     name = SIZE[evaluator]
-    in_turns = kind in {"null_turn", "retry"}
-    most = MOST_TURNS if in_turns else MOST_SAMPLES
-    planned = _checked(PlannedControl(kind, evaluator, {name: size}), want, most=most)
-    if planned.missing or in_turns or not want.temperature:
-        return planned
-    return replace(planned, params={**planned.params, "temperature": want.temperature})
+    most = MOST_TURNS if kind in {"null_turn", "retry"} else MOST_SAMPLES
+    return _checked(PlannedControl(kind, evaluator, {name: size}), want, most=most)
 
 
 def _checked(planned: PlannedControl, want: _Wanted, *, most: int | None = None) -> PlannedControl:
     """Say why a planned control cannot run: not installed, or in want of something."""
     try:
         evaluator = want.load(planned.evaluator)
-        capped = _capped(planned, evaluator, most)
+        capped = _drawn(_capped(planned, evaluator, most), evaluator, want)
         evaluator.bind(capped.params)
     except BadParameter as error:
         return _none(planned, f"{planned.evaluator}: {error.data['reason']}")
@@ -272,6 +291,14 @@ def _checked(planned: PlannedControl, want: _Wanted, *, most: int | None = None)
 
 def _none(planned: PlannedControl, reason: str) -> PlannedControl:
     return PlannedControl(planned.kind, reason=reason)
+
+
+def _drawn(planned: PlannedControl, evaluator: Evaluator, want: _Wanted) -> PlannedControl:
+    """Return the control at the temperature that it draws at, said where it is not its own."""
+    own = evaluator.schema()["properties"].get("temperature", {}).get("default")
+    if planned.kind not in DRAWING or want.drawn_at in {0.0, own}:
+        return planned
+    return replace(planned, params={**planned.params, "temperature": want.drawn_at})
 
 
 def _capped(planned: PlannedControl, evaluator: Evaluator, most: int | None) -> PlannedControl:

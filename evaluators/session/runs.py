@@ -9,6 +9,7 @@ from evaluators.controls import (
     GREEDY,
     HeldAgainst,
     PlannedControl,
+    first_temperatures,
     plan_controls,
     tokens_per_sample,
 )
@@ -128,6 +129,9 @@ class Runs:
             capabilities=self._shared["actor"].capabilities,
             mode=part.task.mode,
             temperature=part.task.sampling.temperature,
+            drawn_at=max(
+                first_temperatures(self._found[part.method.name, part.task.name]), default=None
+            ),
             sampled_tokens=sampled_tokens,
         )
 

@@ -90,6 +90,21 @@ class TestSharing:
         assert [some[:4] for some in cached] == [[True] * 4] * 6
         assert all(None not in result.facts["scores"] for result in weighed)
 
+    async def test_controls_share_draws_at_a_temperature_of_the_methods_own(self) -> None:
+        load = load_evaluator("universal_sc")
+        method = Method(load, load.bind({"samples": 3, "temperature": 1.0}))
+        plan = Plan(
+            ModelSpec("echo", "echo", ECHO),
+            (method,),
+            (TaskSpec(TASK, temperature=0.5),),
+            {TASK: 6},
+        )
+        report = await run_plan(plan)
+        drawn = draws(report.results["universal_sc", TASK])
+        for name in ("self_consistency@4-t1.0", "bon_logprob@4-t1.0"):
+            shared = [some[:3] for some in draws(report.results[name, TASK])]
+            assert shared == drawn
+
 
 SAMPLERS = {"bon_logprob", "self_consistency"}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from django.db import transaction
 from django.db.models import Avg, Exists, OuterRef, Q
 
-from evaluators.controls import PlannedControl, plan_controls
+from evaluators.controls import PlannedControl, first_temperatures, plan_controls
 from evaluators.errors import InputError
 from evaluators.metrics import Trajectory
 from evaluators.model import CAPABILITIES
@@ -33,12 +33,16 @@ ACTOR = "controls"
 
 ITSELF = "it would be this very run"
 
-WAITING = "sized once the vote at the same calls is done"
-"""Why there is no vote at the same tokens yet: what a sampled answer costs, another vote tells."""
+FIRST_VOTE, SECOND_VOTE = "sc_calls", "sc_tokens"
+
+WAITING_FOR: Mapping[str, str] = {
+    FIRST_VOTE: "sized once the vote at the same calls is done",
+    "greedy": "sized once the greedy answer is done",
+}
+"""Why there is no vote at the same tokens yet: what a sampled answer costs, another vote tells, or,
+where the method makes one call, the greedy answer."""
 
 NO_PLAN = "the method is held against no such vote any more"
-
-FIRST_VOTE, SECOND_VOTE = "sc_calls", "sc_tokens"
 
 
 def make_controls() -> int:
@@ -46,7 +50,8 @@ def make_controls() -> int:
 
     Whoever comes first does it, all of a run's controls in one transaction: a worker that dies on
     the way leaves nothing behind, and the next round of any sweeper does it again. The vote at the
-    same tokens comes second, when the vote at the same calls has told what a sampled answer costs.
+    same tokens comes second, when the vote at the same calls has told what a sampled answer costs,
+    or the greedy answer where there is no such vote.
     """
     waiting = Run.objects.filter(
         state=State.COMPLETED, with_controls=True, controls_made_at__isnull=True
@@ -78,10 +83,11 @@ def _make(run_id: int) -> bool:
         unmade = Run.objects.filter(pk=run_id, controls_made_at__isnull=True)
         if unmade.select_for_update(no_key=True).first() is None:
             return False
-        votes = any(each.kind == FIRST_VOTE and not each.missing for each in planned)
+        there = {each.kind for each in planned if not each.missing}
+        waiting = next((WAITING_FOR[kind] for kind in WAITING_FOR if kind in there), "")
         for control in planned:
-            later = votes and control.kind == SECOND_VOTE and not control.missing
-            held, reason, note = (None, WAITING, "") if later else _found(run, control)
+            later = waiting and control.kind == SECOND_VOTE
+            held, reason, note = (None, waiting, "") if later else _found(run, control)
             RunControl.objects.create(
                 run=run, kind=control.kind, control=held, reason=reason, note=note
             )
@@ -91,12 +97,13 @@ def _make(run_id: int) -> bool:
 
 
 def _to_size() -> Iterator[int]:
-    """Yield the votes at the same tokens whose other vote has come to an end."""
-    waiting = RunControl.objects.filter(kind=SECOND_VOTE, control=None, reason=WAITING)
-    going = RunControl.objects.filter(run=OuterRef("run"), kind=FIRST_VOTE).exclude(
-        Q(control=None) | Q(control__state__in=TERMINAL)
-    )
-    yield from waiting.filter(~Exists(going)).order_by("pk").values_list("pk", flat=True)
+    """Yield the votes at the same tokens for which what they wait for has come to an end."""
+    for kind, reason in WAITING_FOR.items():
+        waiting = RunControl.objects.filter(kind=SECOND_VOTE, control=None, reason=reason)
+        going = RunControl.objects.filter(run=OuterRef("run"), kind=kind).exclude(
+            Q(control=None) | Q(control__state__in=TERMINAL)
+        )
+        yield from waiting.filter(~Exists(going)).order_by("pk").values_list("pk", flat=True)
 
 
 def _size(key: int) -> bool:
@@ -110,7 +117,7 @@ def _size(key: int) -> bool:
     ]
     with transaction.atomic():
         one_at_a_time(run.model)
-        unsized = RunControl.objects.filter(pk=key, reason=WAITING)
+        unsized = RunControl.objects.filter(pk=key, reason__in=WAITING_FOR.values())
         if unsized.select_for_update(no_key=True).first() is None:
             return False
         control, reason, note = _found(run, planned[0]) if planned else (None, NO_PLAN, "")
@@ -119,14 +126,17 @@ def _size(key: int) -> bool:
 
 
 def _sampled_tokens(run: Run) -> float | None:
-    """Return what a sampled answer cost in the vote at the same calls, if that was completed."""
-    held = run.controls.filter(kind=FIRST_VOTE, control__state=State.COMPLETED).first()
-    vote = held.control if held is not None else None
-    if vote is None:
+    """Return what an answer cost in the vote at the same calls, or the greedy one without a vote.
+
+    None where that run was not completed.
+    """
+    held = {row.kind: row.control for row in run.controls.all() if row.control is not None}
+    told = next((held[kind] for kind in WAITING_FOR if kind in held), None)
+    if told is None or told.state != State.COMPLETED:
         return None
-    scored = SampleResult.objects.filter(run=vote, status=SampleResult.Status.OK)
+    scored = SampleResult.objects.filter(run=told, status=SampleResult.Status.OK)
     tokens = scored.aggregate(mean=Avg("tokens_out"))["mean"]
-    return tokens / vote.params["samples"] if tokens else None
+    return tokens / told.params.get("samples", 1) if tokens else None
 
 
 def _planned(run: Run, *, sampled_tokens: float | None = None) -> Sequence[PlannedControl]:
@@ -140,23 +150,29 @@ def _planned(run: Run, *, sampled_tokens: float | None = None) -> Sequence[Plann
     written = [task for task in facts if task.get("mode") != "likelihood"]
     if not written:
         return ()
-    temperatures = {float((task.get("sampling") or {}).get("temperature") or 0) for task in written}
+    own = {float((task.get("sampling") or {}).get("temperature") or 0) for task in written}
+    trajectories, firsts = list[Trajectory](), set[float]()
+    for result in read_results(run):  # one by one: whole transcripts are large
+        trajectories.append(Trajectory.from_result(result))
+        firsts |= first_temperatures([result])
+    drawn_at = firsts or own
     able = offered(run.model)
     try:
         planned = plan_controls(
             load_evaluator(run.evaluator.name),
-            [Trajectory.from_result(result) for result in read_results(run)],
+            trajectories,
             capabilities=frozenset(CAPABILITIES) if able is None else able,
             mode=written[0].get("mode") or "generate_until",
-            temperature=max(temperatures),
+            temperature=max(own),
+            drawn_at=max(drawn_at),
             sampled_tokens=sampled_tokens,
         )
     except InputError as error:
         kinds = run.evaluator.controls
         return [PlannedControl(kind, reason=str(error)) for kind in kinds]
-    if len(temperatures) < 2:
+    if len(drawn_at) < 2:
         return planned
-    note = f"its tasks sample at several temperatures; controls at {max(temperatures):g}"
+    note = f"its tasks sample at several temperatures; controls at {max(drawn_at):g}"
     return [each if each.missing else replace(each, note=each.note or note) for each in planned]
 
 

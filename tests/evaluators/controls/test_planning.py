@@ -112,6 +112,29 @@ class TestSizes:
         assert nothing.params == {"rounds": 2}
         assert [greedy.label, vote.label] == ["single_pass-t0.0", "self_consistency@3-t0.5"]
 
+    @pytest.mark.parametrize("task", [0.0, 0.5])
+    def test_sample_at_the_methods_own_temperature_where_it_has_one(self, task: float) -> None:
+        greedy, vote, best, nothing = planned(
+            spent(3), "greedy", "sc_calls", "best_of_n", "null_turn", temperature=task, drawn_at=1.0
+        )
+        assert greedy.params == ({"temperature": 0.0} if task else {})
+        assert vote.params == best.params == {"samples": 3, "temperature": 1.0}
+        assert nothing.params == {"rounds": 2}
+
+    @pytest.mark.parametrize("drawn_at", [0.0, None])
+    def test_sample_at_the_tasks_where_the_method_is_greedy(self, drawn_at: float | None) -> None:
+        (vote,) = planned(spent(3), "sc_calls", temperature=0.5, drawn_at=drawn_at)
+        assert vote.params == {"samples": 3, "temperature": 0.5}
+
+    def test_name_no_temperature_that_is_theirs_anyway(self) -> None:
+        (vote,) = planned(spent(3), "sc_calls", temperature=0.5, drawn_at=0.7)
+        assert vote.label == "self_consistency@3"
+
+    def test_are_missing_where_they_cannot_sample_like_that(self) -> None:
+        greedy, vote = planned(spent(3), "greedy", "sc_calls", temperature=2.5)
+        assert not greedy.missing
+        assert vote.reason.startswith("self_consistency: ")
+
     def test_stand_the_evaluators_own_check(self) -> None:
         for one in planned(spent(70), temperature=1.0):
             assert load_evaluator(one.evaluator).bind(one.params)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 
 import pytest
 from django.db import connection
 from django.test import override_settings
 
+from evaluators.model import Sampling
 from leaderboard.catalog.models import EvaluatorVersion
 from leaderboard.runs import services
 from leaderboard.runs.errors import Failure
 from leaderboard.runs.invariants import broken
-from leaderboard.runs.models import Run, RunControl, SampleResult, Shard, State, Submission
-from tests.leaderboard.runs.conftest import prepared
+from leaderboard.runs.models import Node, Run, RunControl, SampleResult, Shard, State, Submission
+from tests.leaderboard.runs.conftest import prepared, record
 
 KINDS = ["greedy", "sc_calls", "sc_tokens", "best_of_n", "null_turn"]
 LIMIT = 6
@@ -70,6 +72,28 @@ class TestMaking:
         assert (tokens.evaluator.name, tokens.params["samples"]) == ("self_consistency", 4)
         assert services.make_controls() == 0
         assert broken() == []
+
+    def test_one_long_call_is_held_against_a_vote_that_the_greedy_answer_sizes(
+        self, submit, begin, complete
+    ):
+        record("in_response_verify")
+        (run,) = submit("in_response_verify", limit=LIMIT, controls=True)
+        complete.finish(begin(), right=(True,))
+        Node.objects.filter(result__run=run).update(tokens_out=18)
+        assert services.make_controls() == 1
+        assert run.controls.get(kind="sc_tokens").reason == "sized once the greedy answer is done"
+        assert controls_of(run)["sc_calls"] is None
+        complete.finish(begin(), right=(True,))  # the greedy answers, of two tokens each
+        assert services.make_controls() == 1
+        vote = controls_of(run)["sc_tokens"]
+        assert (vote.evaluator.name, vote.params["samples"]) == ("self_consistency", 9)
+
+    def test_draws_are_at_the_methods_own_temperature(self, complete):
+        run = complete()
+        drawn = asdict(Sampling(temperature=1.0, seed=1))
+        Node.objects.filter(result__run=run, kind="answer").update(sampling=drawn)
+        services.make_controls()
+        assert controls_of(run)["sc_calls"].params == {"samples": 2, "temperature": 1.0}
 
     def test_without_the_other_vote_the_first_answer_tells(self, complete):
         run = complete()
