@@ -7,21 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from evaluators.critique.verdicts import Judged, parse_verdict
+from evaluators.critique.verdicts import Judged, parse_verdict, stated
 
 Unread = Literal["error", "correct", "wrong", "left_out"]
 """What an unreadable verdict counts as; see `evaluators.metrics.verification`."""
 
 Choice = Literal["first", "second", "tie"]
 
-_JUDGMENT = re.compile(r"\bjudge?ment\s*:\W{0,4}(correct|incorrect)\b", re.IGNORECASE)
 _BRACKETS = re.compile(r"\[\[\s*([^\]]{1,40}?)\s*\]\]")
 _WRONG_WORDS = re.compile(r"wrong|incorrect|not correct", re.IGNORECASE)
 _VERDICT_KEY = re.compile(r'"?verdict"?\s*:\s*"([^"\n]{1,40})"', re.IGNORECASE)
 _CONCLUSION = re.compile(
-    r"conclusion[\s\S]{0,400}?\b(incorrect|not\s+correct|correct)\b", re.IGNORECASE
+    r"conclusion[\s\S]{0,400}?"
+    r"\b(?:(?P<wrong>incorrect|not(?:\s+\w+){0,2}\s+correct)|"
+    r"(?P<partly>(?:partially|partly|mostly|largely|almost|nearly)\s+correct)|correct)\b",
+    re.IGNORECASE,
 )
-_QUALIFIED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*(un)?qualified\b", re.IGNORECASE)
+_QUALIFIED = re.compile(
+    r"\\boxed\{[\s*_]*(?:\\text\w*\{)?\s*(un)?qualified[\s.*_]*\}", re.IGNORECASE
+)
 _IS_CORRECT = re.compile(r"is_assistant_correct\W{0,6}([^}]{0,200})", re.IGNORECASE)
 _ARENA = re.compile(r"\[\[\s*([AB])\s*([>=<])[>=<]?\s*([AB])\s*\]\]")
 _DECISION = re.compile(r"(?i:decision)\s*:\W{0,4}([ABC])\b")
@@ -54,8 +58,8 @@ class PairPolicy:
 
 def read_luo(text: str) -> Judged | None:
     """Read the last `Judgment: correct.` or `Judgment: incorrect.`."""
-    found = _JUDGMENT.findall(text)
-    return _judged(found[-1].lower() == "correct") if found else None
+    found = stated(text, mark=r"\bjudge?ment\s*:", yes="correct", no="incorrect")
+    return _judged(bool(found[-1]["yes"])) if found else None
 
 
 def read_thu(text: str) -> Judged | None:
@@ -72,9 +76,11 @@ def read_thu(text: str) -> Judged | None:
 
 
 def read_realcritic(text: str) -> Judged | None:
-    """Read `Correct` or `Incorrect` behind the last heading of a conclusion."""
-    found = _CONCLUSION.findall(text)
-    return _judged(found[-1].lower() == "correct") if found else None
+    """Read `Correct` or `Incorrect` behind the last heading of a conclusion; partly is neither."""
+    found = list(_CONCLUSION.finditer(text))
+    if not found or found[-1]["partly"]:
+        return None
+    return _judged(not found[-1]["wrong"])
 
 
 def read_qualified(text: str) -> Judged | None:
@@ -118,7 +124,8 @@ def read_decision(text: str) -> Choice | None:
 def read_boxed_step(text: str) -> int | None:
     r"""Read the last `\boxed{n}`: a step from 0, or -1 for no mistake (ProcessBench)."""
     found = _BOXED_INTEGER.findall(text)
-    return max(-1, int(found[-1])) if found else None
+    step = int(found[-1]) if found else None
+    return step if step is not None and step >= -1 else None
 
 
 def read_no_or_step(text: str) -> int | None:

@@ -33,6 +33,9 @@ FACTS = {"locates": True}
 _FIRST = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _LAST = re.compile(r"\banswer\W{0,6}(yes|no)\b|\b(yes|no)\W*\Z", re.IGNORECASE)
 
+_REQUEST = re.compile(r"\b(?:yes|no)\b\W{0,3}(?:\bor\b|/)\W{0,3}(?:yes|no)\b", re.IGNORECASE)
+"""Both words in one breath: the request repeated, which says nothing."""
+
 
 @evaluator(metrics=[*metrics.verification], roles=["critic"], source="2311.08516", controls=())
 async def locate_mistake(
@@ -117,7 +120,7 @@ async def _by_step(
 
 def _approves(text: str, *, reasoned: bool) -> bool | None:
     """Read Yes or No: the first word of a short reply, the last one of a reasoned reply."""
-    own = critique.own_words(text, critique.LABEL)
+    own = _REQUEST.sub(" ", critique.own_words(text, critique.LABEL))
     if not reasoned:
         found = _FIRST.match(own)
         return found[1].lower() == "yes" if found else None

@@ -1,6 +1,5 @@
 """Self-contradiction: does the model notice when it contradicts itself, and can it settle that?"""
 
-import re
 from typing import Annotated
 
 from annotated_types import Gt, Le
@@ -20,8 +19,6 @@ from evaluators.api import (
 
 DETECT = Prompt.load("redraft_critique", "self_contradiction/detect")
 REVISE = Prompt.load("redraft_critique", "self_contradiction/revise")
-
-_SAID = re.compile(r"\bcontradiction\W{0,6}(yes|no)\b", re.IGNORECASE)
 
 
 @evaluator(
@@ -51,8 +48,9 @@ async def self_contradiction(
     extracted = [await ctx.extract(reply) for reply in (first, second)]
     known = None not in extracted
     check = await _compare(ctx, sample, first, second)
-    said = _SAID.findall(critique.own_words(check.text, "answer 1", "answer 2"))
-    noticed = said[-1].lower() == "yes" if said else None
+    own = critique.own_words(check.text, "answer 1", "answer 2")
+    said = critique.stated(own, mark=r"\bcontradiction", yes="yes", no="no")
+    noticed = bool(said[-1]["yes"]) if said else None
     facts: dict[str, bool | None] = {
         "contradictory": not same_answer(*extracted) if known else None,
         "noticed": noticed,

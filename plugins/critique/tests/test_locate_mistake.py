@@ -76,6 +76,8 @@ class TestByStep:
             ("cot_step", "Yes or no? It is 12.\n`Answer: No`", 0),
             ("cot_step", "3 * 4 is 12, so no.", 0),
             ("cot_step", "Answer: X", None),
+            ("cot_step", "End with a last line `Answer: X`, where X is Yes or No.", None),
+            ("direct_step", "Yes or No.", None),
         ],
     )
     async def test_reads_the_first_word_or_the_last(self, method, said, step) -> None:

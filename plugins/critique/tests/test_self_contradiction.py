@@ -30,6 +30,7 @@ async def test_stops_where_none_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("said", "noticed"),
     [(YES, True), (NO, False), ("Contradiction: X", None), ("", None),
+     ("Contradiction: yes or no", None),
      ("Contradiction: yes? On reflection: Contradiction: no.", False)],
 )  # fmt: skip
 async def test_reads_the_last_verdict(said: str, noticed: bool | None) -> None:
