@@ -12,6 +12,7 @@ from django.http import QueryDict
 from leaderboard.catalog.models import EvaluatorVersion, Suite
 from leaderboard.catalog.needs import Capability, capabilities, works_on, works_on_text
 from leaderboard.catalog.schema import Parameter, parameters
+from leaderboard.runs.reach import in_reach
 from leaderboard.runs.services.checking import LARGEST_LIMIT, LARGEST_SEED, MOST_REPLICATES
 
 
@@ -29,7 +30,8 @@ class SubmissionForm(forms.Form):
         min_value=1,
         max_value=LARGEST_LIMIT,
         label="Samples per task",
-        help_text="The first so many samples of each task; empty takes the suite's own limits.",
+        help_text="The first so many samples of each task; empty takes the suite's own limits. "
+        + in_reach(),
     )
     seed = forms.IntegerField(
         min_value=0, max_value=LARGEST_SEED, initial=0, label="Seed", help_text="Root of all seeds."
