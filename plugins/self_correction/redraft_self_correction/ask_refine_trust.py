@@ -14,6 +14,7 @@ from evaluators.api import (
     metrics,
     strategies,
 )
+from redraft_self_correction.measures import refine_decision, truster_acc
 
 ASK = Prompt.load("redraft_self_correction", "ask_refine_trust/ask")
 REFINE = Prompt.load("redraft_self_correction", "ask_refine_trust/refine")
@@ -21,7 +22,7 @@ TRUST = Prompt.load("redraft_self_correction", "ask_refine_trust/trust")
 
 
 @evaluator(
-    metrics=[*metrics.decomposition, *metrics.verification],
+    metrics=[*metrics.decomposition, *metrics.verification, *refine_decision, truster_acc],
     roles=["critic", "judge"],
     source="2311.07961",
 )

@@ -19,6 +19,7 @@ from evaluators.api import (
     metrics,
     strategies,
 )
+from redraft_self_correction.measures import flagged_c2i, flagged_i2c
 
 SOLVE_AND_CHECK = Prompt.load("redraft_self_correction", "in_response_verify/solve_and_check")
 
@@ -81,7 +82,10 @@ def _solution(text: str) -> str:
     return (text[:-NEAR] + _LEAD_IN.sub("", text[-NEAR:])).strip()
 
 
-@evaluator(metrics=[*metrics.decomposition, *metrics.verification], source="2502.12853")
+@evaluator(
+    metrics=[*metrics.decomposition, *metrics.verification, flagged_i2c, flagged_c2i],
+    source="2502.12853",
+)
 async def in_response_verify(
     ctx: Context, sample: Sample, *, max_tokens: Annotated[int, Ge(64), Le(8192)] = 768
 ) -> Outcome:
@@ -107,4 +111,5 @@ async def in_response_verify(
             verdicts.append(Verdict(len(answers) - 1, segment.value, reply.node))
     approved = verdicts[-1].value == "correct"
     reason = strategies.APPROVED if approved else "the response ended"
-    return Outcome(answers, verdicts, stop_reason=reason)
+    facts = {"judged": [verdict.answer for verdict in verdicts]}
+    return Outcome(answers, verdicts, facts, reason)

@@ -17,6 +17,7 @@ from evaluators.api import (
     same_answer,
     strategies,
 )
+from redraft_self_correction.measures import refine_decision
 
 PROGRAM, EXECUTE, FEEDBACK, REFINE, CONTRAST, REGENERATE, REWRITE = (
     Prompt.load("redraft_self_correction", f"progco/{name}")
@@ -37,7 +38,9 @@ def read_result(text: str) -> critique.Judged | None:
     return "correct" if found[-1]["yes"] else "wrong"
 
 
-@evaluator(metrics=[*metrics.decomposition, *metrics.verification], source="2501.01264")
+@evaluator(
+    metrics=[*metrics.decomposition, *metrics.verification, *refine_decision], source="2501.01264"
+)
 async def progco(
     ctx: Context,
     sample: Sample,
