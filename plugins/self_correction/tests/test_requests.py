@@ -11,9 +11,9 @@ from redraft_self_correction.checklist import read_result as read_item
 from redraft_self_correction.critic_cot import CRITIQUE as LABEL
 from redraft_self_correction.critic_cot import read_labels
 from redraft_self_correction.decide_then_revise import DECIDE, read_decision
-from redraft_self_correction.in_response_verify import segments
 from redraft_self_correction.progco import EXECUTE, read_result
 from redraft_self_correction.reflections import read_parts
+from redraft_self_correction.segments import segments
 from redraft_self_correction.verifier_gated_refine import SCORE, read_score
 from redraft_self_correction.verify_then_revise import VERIFY, read_marker
 

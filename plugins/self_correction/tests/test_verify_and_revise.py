@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from evaluators.api import metrics
 from evaluators.testing import ScriptedContext, check_evaluator, play
-from redraft_self_correction.in_response_verify import Segment, in_response_verify, segments
+from redraft_self_correction.in_response_verify import in_response_verify
 from redraft_self_correction.measures import p_c2i
+from redraft_self_correction.segments import Segment, segments
 from redraft_self_correction.verifier_gated_refine import read_score, verifier_gated_refine
 from redraft_self_correction.verifier_gated_refine_oracle import verifier_gated_refine_oracle
 from redraft_self_correction.verify_then_revise import read_marker, verify_then_revise
@@ -146,6 +147,10 @@ class TestSegments:
             ),
             ("Answer: 2", [Segment("Answer: 2", checked=True, value=None)]),
             (
+                "Answer: the final\nVerdict: wrong.\n---",
+                [Segment("Answer: the final", checked=True, value="wrong")],
+            ),
+            (
                 "Answer: 2\nThe answer is correct?\nVerdict: wrong\nVerdict: unknown",
                 [
                     Segment("Answer: 2\nThe answer is correct?", checked=True, value="wrong"),
@@ -200,6 +205,7 @@ class TestSegments:
             "repeats-the-request",
             "two",
             "no-check",
+            "no-lead-in-and-no-rest",
             "a-question",
             "empty",
             "closing-words",
