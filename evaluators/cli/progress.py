@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluators.controls import MOST_SAMPLES, calls_at_most
+from evaluators.controls import calls_at_most, controls_at_most
 from evaluators.metrics import planned_effect
 from evaluators.model import SampleResult
 from evaluators.session import Method, Part, Watcher
@@ -67,7 +67,8 @@ class ProgressBars(Watcher):
             self._console.print(self._in_reach(task, planned), highlight=False)
         for method in {part.method.name: part.method for part in parts}.values():
             if self._controls and method.evaluator.controls:
-                self._console.print(_extra(method), highlight=False)
+                samples = sum(part.planned for part in parts if part.method.name == method.name)
+                self._console.print(_extra(method, samples), highlight=False)
 
     def control(self, part: Part) -> None:
         """Make a bar for a control; by now it is known which one it is."""
@@ -99,16 +100,16 @@ class ProgressBars(Watcher):
         )
 
 
-def _extra(method: Method) -> str:
+def _extra(method: Method, samples: int) -> str:
     """Say what a method's controls cost at most, before anything is asked."""
-    calls = calls_at_most(method.evaluator, method.params)
-    kinds = method.evaluator.controls if calls != 1 else ("greedy",)
+    name, calls = method.name, calls_at_most(method.evaluator, method.params)
+    sized, vote = controls_at_most(method.evaluator, calls or 0)
+    tokens = f" and a vote of up to {vote} for its tokens" if vote else ""
     if calls is None:
-        return f"Controls of {method.name}: about as many calls each as it turns out to make."
-    each = min(calls, MOST_SAMPLES)
-    most = sum(1 if kind == "greedy" else each for kind in kinds if kind != "sc_tokens")
-    tokens = f" and a vote of up to {MOST_SAMPLES} for its tokens" if "sc_tokens" in kinds else ""
-    return f"Controls of {method.name}: at most {most} calls more per sample{tokens}, often shared."
+        return f"Controls of {name}: about as many calls each as it turns out to make{tokens}."
+    more = f"{sized} {'call' if sized == 1 else 'calls'} more per sample"
+    total = samples * (sized + vote)
+    return f"Controls of {name}: at most {more}{tokens}, {total} in all; equal draws are made once."
 
 
 def _key(part: Part) -> tuple[str, str]:

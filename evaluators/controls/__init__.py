@@ -1,6 +1,6 @@
 """Equal compute: what a method's result is held against, planned from the result and paired."""
 
-from evaluators.controls.bounds import calls_at_most
+from evaluators.controls.bounds import calls_at_most, controls_at_most
 from evaluators.controls.pairing import (
     ControlComparison,
     compare_control,
@@ -29,6 +29,7 @@ __all__ = [
     "PlannedControl",
     "calls_at_most",
     "compare_control",
+    "controls_at_most",
     "corrected",
     "first_temperatures",
     "macro_differences",

@@ -1,4 +1,4 @@
-"""How many calls a method makes at most, as its own docstring says."""
+"""How many calls a method makes at most, as its own docstring says, and its controls by that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 
-from evaluators.evaluator import Evaluator
+from evaluators.controls.planning import MOST_SAMPLES, MOST_TURNS, RATED_CALLS
+from evaluators.evaluator import Control, Evaluator
 
 _CALLS = re.compile(r"\bCalls:\s*(?P<said>[^.]+)")
 _OR_MORE = re.compile(r"\b(?:or|and) (\d+)\b")
@@ -37,6 +38,27 @@ def calls_at_most(evaluator: Evaluator, params: Mapping[str, object]) -> int | N
         return max([_value(ast.parse(formula, mode="eval").body, params), *others])
     except (SyntaxError, ValueError):
         return None
+
+
+def controls_at_most(evaluator: Evaluator, calls: int) -> tuple[int, int]:
+    """Return the calls per sample of a method's controls, at most: of the vote for its tokens last.
+
+    As many as are made where none of them finds its draws made: the greedy answer and the votes
+    share theirs with one another and often with the method.
+
+    Args:
+        evaluator: The method.
+        calls: What it makes itself at most, as `calls_at_most` tells.
+    """
+    each: Mapping[Control, int] = {
+        "sc_calls": min(calls, MOST_SAMPLES),
+        "best_of_n": min(calls, RATED_CALLS * MOST_SAMPLES),
+        "null_turn": min(calls, 1 + MOST_TURNS),
+        "retry": min(calls, 1 + MOST_TURNS),
+    }
+    kinds = evaluator.controls
+    sized = sum(each.get(kind, 0) for kind in kinds) if calls > 1 else 0
+    return ("greedy" in kinds) + sized, MOST_SAMPLES if "sc_tokens" in kinds else 0
 
 
 def _value(node: ast.expr, params: Mapping[str, object]) -> int:

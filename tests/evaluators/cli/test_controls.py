@@ -57,13 +57,23 @@ class TestRun:
         self, command: Command, capsys: Any
     ) -> None:
         options = ["--task", "echo_flips", "--limit", "4"]
-        assert command("run", "review_improve", "single_pass", *ECHO, *options) == 0
+        methods = ["review_improve", "in_response_verify", "single_pass"]
+        assert command("run", *methods, *ECHO, *options) == 0
         said = capsys.readouterr()
         lines = " ".join(said.err.split())
-        assert (
-            "Controls of review_improve: at most 10 calls more per sample and a vote of up to 64 "
-            "for its tokens, often shared." in lines
-        )
+        for name, most in (
+            (
+                "review_improve",
+                "10 calls more per sample and a vote of up to 64 for its tokens, 296",
+            ),
+            # its one call may be as long as many answers
+            (
+                "in_response_verify",
+                "1 call more per sample and a vote of up to 64 for its tokens, 260",
+            ),
+        ):
+            told = f"Controls of {name}: at most {most} in all; equal draws are made once."
+            assert told in lines
         assert "Controls of single_pass" not in lines
         assert "4 questions show paired differences of about 0.93 and more" in lines
         assert "self_consistency@3 on echo_flips (control)" in lines

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.controls import PlannedControl, calls_at_most, plan_controls, tokens_per_sample
+from evaluators.controls import (
+    PlannedControl,
+    calls_at_most,
+    controls_at_most,
+    plan_controls,
+    tokens_per_sample,
+)
 from evaluators.errors import NotInstalled
 from evaluators.evaluator import CONTROLS, Control, Evaluator, evaluator
 from evaluators.metrics import Trajectory
@@ -160,6 +166,35 @@ def test_sampling_controls_never_cost_more_than_the_rounded_mean(
     vote = found[0]
     assert vote.missing == (mean < 1.5)
     assert vote.missing or vote.note or abs(vote.params["samples"] - mean) <= 0.5  # type: ignore[operator]  # a size is a number
+
+
+@given(
+    calls=st.lists(st.integers(1, 200), min_size=1, max_size=12),
+    tokens=st.integers(1, 500),
+    told=st.booleans(),
+    measured=st.booleans(),
+    gated=st.booleans(),
+)
+def test_no_plan_costs_more_than_was_said_before(
+    calls: list[int], tokens: int, told: bool, measured: bool, gated: bool
+) -> None:
+    kinds: tuple[Control, ...] = ("greedy", "retry") if gated else CONTROLS
+    found = planned(
+        spent(*calls, tokens=tokens),
+        *kinds,
+        capabilities=ALL if told else ALL - {"token_logprobs"},
+        sampled_tokens=10.0 if measured else None,
+    )
+    cost = {"sc_tokens": 0, "others": 0}
+    for one in found:
+        if not one.missing:
+            control = load_evaluator(one.evaluator)
+            each = calls_at_most(control, control.bind(one.params))
+            assert each is not None
+            cost["sc_tokens" if one.kind == "sc_tokens" else "others"] += each
+    said, vote = controls_at_most(method(*kinds), max(calls))
+    assert cost["others"] <= said
+    assert cost["sc_tokens"] <= vote
 
 
 class TestBestOfN:
