@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
+from evaluators.controls import MOST_SAMPLES
 from leaderboard.catalog.models import EvaluatorVersion, Suite
 from leaderboard.catalog.needs import Capability, capabilities, works_on, works_on_text
 from leaderboard.catalog.schema import Parameter, parameters
@@ -50,7 +51,10 @@ class SubmissionForm(forms.Form):
         initial=True,
         label="Hold each result against controls",
         help_text="Once a method is done: one greedy answer, votes and best-of-n at its own cost, "
-        "a second turn that says nothing. They wait for everybody's submissions and cost no quota.",
+        "a second turn that says nothing. They wait for everybody's submissions and cost no quota. "
+        "Behind an endpoint they are calls that somebody pays for: each control about as many as "
+        f"the method, the vote at its tokens up to {MOST_SAMPLES} per question; "
+        "equal draws are made once.",
     )
 
     def __init__(self, data: QueryDict | None = None) -> None:
