@@ -21,10 +21,12 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _SHORT_BOX = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?|[A-Za-z](?![A-Za-z])")
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 _GAP = r"[\s*_`:\uff1a]{0,12}"
-_FINAL = re.compile(rf"\bfinal\s+answer(?:\s+is)?{_GAP}", re.IGNORECASE)
+_NOT = r"(?!\s+is(?:n['\u2019]t|\s+not)\b)"
+"""What a statement says the answer not to be, it does not state."""
+_FINAL = re.compile(rf"\bfinal\s+answer{_NOT}(?:\s+is)?{_GAP}", re.IGNORECASE)
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _ANSWER = re.compile(
-    rf"\b(?:answer|choice|option)(?:\s+(?:is|would\s+be|must\s+be)\b|[\s*_`]{{0,6}}[:\uff1a]){_GAP}",
+    rf"\b(?:answer|choice|option){_NOT}(?:\s+(?:is|would\s+be|must\s+be)\b|[\s*_`]{{0,6}}[:\uff1a]){_GAP}",
     re.IGNORECASE,
 )
 _MATH = re.compile(

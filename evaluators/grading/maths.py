@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from evaluators.grading.normal import (
     Number,
     Several,
     as_latex,
+    assignments,
     canonical,
     is_maths,
     name,
@@ -110,6 +111,14 @@ def extract(prediction: str, *, choices: Sequence[str] = (), lettered: bool = Fa
 
 def compare(gold: str, answer: str, *, symbolic: Symbolic) -> tuple[bool, str]:
     """Tell whether two answers are the same, and by which rule."""
+    named = assignments(gold), assignments(answer)
+    if named[0] and named[1]:
+        return _same_values(named[0], named[1], symbolic=symbolic)
+    # Against names, values without any are taken in the names' order.
+    gold, answer = (
+        f"({', '.join(values.values())})" if values else text
+        for values, text in zip(named, (gold, answer), strict=True)
+    )
     names = {name(gold), name(answer)} - {""}
     if len(names) > 1 and not names <= _FUNCTIONS:
         return False, "different names"
@@ -124,6 +133,16 @@ def compare(gold: str, answer: str, *, symbolic: Symbolic) -> tuple[bool, str]:
         if alike is not None:
             return alike
     return _as_mathematics(gold, answer, symbolic=symbolic)
+
+
+def _same_values(
+    gold: Mapping[str, str], answer: Mapping[str, str], *, symbolic: Symbolic
+) -> tuple[bool, str]:
+    """Compare what names stand for, in whatever order they come."""
+    if gold.keys() != answer.keys():
+        return False, "different names"
+    same = all(compare(gold[key], answer[key], symbolic=symbolic)[0] for key in gold)
+    return same, "same values" if same else "different values"
 
 
 def same_number(left: Number, right: Number) -> bool:

@@ -245,6 +245,16 @@ def as_latex(text: str) -> str:
     return braced.replace("**", "^")
 
 
+def assignments(text: str) -> dict[str, str] | None:
+    """Return what several names stand for, as in `x = 3, y = 4`; None for anything else."""
+    bare = plain(text)
+    if bare[:1] in {"(", "["} and _encloses(bare):
+        bare = bare[1:-1]
+    items = _split(_SEPARATED.sub(",", bare)) or []
+    values = {name(item): unnamed(item) for item in items}
+    return values if len(items) > 1 and len(values) == len(items) and "" not in values else None
+
+
 def several(text: str) -> Several | None:
     """Return the parts of a tuple, interval, set or list; None for anything else."""
     bare = unnamed(text)
