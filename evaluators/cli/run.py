@@ -153,11 +153,10 @@ def _pack(folder: Path | None, methods: Sequence[Method]) -> PromptPack | None:
     """Read the pack; one that stands in for no prompt of the methods is a mistake."""
     if folder is None:
         return None
-    from evaluators.cards import installed_prompts, prompts_of
+    from evaluators.cards import installed_prompts, pack_for
     from evaluators.strategies.packs import read_pack
 
-    used = [prompt for method in methods for prompt in prompts_of(method.evaluator)]
-    pack = read_pack(folder, installed_prompts()).only({(p.package, p.name) for p in used})
+    pack = pack_for(read_pack(folder, installed_prompts()), [m.evaluator for m in methods])
     if not pack.prompts:
         reason = f"it stands in for no prompt of {', '.join(method.name for method in methods)}"
         raise BadParameter(owner="run", name="--prompts", value=str(folder), reason=reason)

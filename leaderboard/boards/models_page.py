@@ -89,6 +89,7 @@ def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
             "run__critic_model",
             "run__judge_model",
             "run__evaluator",
+            "run__pack",
             "evaluator",
             "suite",
         )
@@ -201,6 +202,7 @@ def model_json(page: ModelPage, *, show_location: bool) -> dict[str, object]:
                 "params": method.entry.run.params,
                 "critic": _named(method.entry.run.critic_model),
                 "judge": _named(method.entry.run.judge_model),
+                "prompts": method.entry.run.prompt_pack or None,
                 "control_only": method.entry.run.control_only,
                 "against": against[method.entry.pk],
                 "replicates": method.entry.run.replicates,

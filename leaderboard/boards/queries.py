@@ -149,6 +149,12 @@ class BoardPage:
     pages: int
 
 
+_RELATED = (
+    "model", "evaluator", "run__critic_model", "run__judge_model", "run__evaluator", "run__pack",
+)  # fmt: skip
+"""What a row shows besides its figures."""
+
+
 def board_page(view: BoardView) -> BoardPage:
     """Read the page of a board that a reader asked for."""
     everything = _board(view.suite, oracle=view.oracle)
@@ -158,8 +164,7 @@ def board_page(view: BoardView) -> BoardPage:
     order = _ordered(_sort_rows(chosen, view, ranks), view)
     pages = max(1, -(-len(order) // PAGE))
     wanted = order[(view.page - 1) * PAGE : view.page * PAGE]
-    related = ("model", "evaluator", "run__critic_model", "run__judge_model", "run__evaluator")
-    found = Entry.objects.select_related(*related).in_bulk(wanted)
+    found = Entry.objects.select_related(*_RELATED).in_bulk(wanted)
     entries = [found[key] for key in wanted if key in found]
     waiting, counts = _waiting(view)
     last, few = view.page >= pages, FEW_MODELS * max(1, len(view.evaluators))
@@ -275,7 +280,7 @@ def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     return (
         runs.exclude(state=State.COMPLETED)
         .filter(~Exists(twin.filter(Q(state=State.COMPLETED) | Q(id__gt=OuterRef("id")))))
-        .select_related("model", "critic_model", "judge_model", "evaluator")
+        .select_related("model", "critic_model", "judge_model", "evaluator", "pack")
         .order_by("state", "id")
     )
 

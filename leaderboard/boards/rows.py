@@ -98,7 +98,8 @@ PARTS = ("", "_low", "_high", "_n", "_method", "_reason")
 def export_header() -> list[str]:
     """Return the titles of an export's columns."""
     names = ["rank", "model", "model_id", "evaluator", "evaluator_version", "params", "information"]
-    names += ["critic", "critic_id", "judge", "judge_id", "replicates", "imported", "control_only"]
+    names += ["critic", "critic_id", "judge", "judge_id", "prompts", "prompts_version"]
+    names += ["prompts_sha256", "info_parity", "replicates", "imported", "control_only"]
     for column in (*FIGURES, *BESIDE):
         if column.metric or column.control:
             names += [f"{column.key}{part}" for part in PARTS]
@@ -123,7 +124,7 @@ def export_rows(page: BoardPage) -> Iterator[dict[str, Scalar]]:
 
 
 def _who(run: Run, model: LanguageModel, evaluator: EvaluatorVersion) -> dict[str, Scalar]:
-    critic, judge = run.critic_model, run.judge_model
+    critic, judge, pack = run.critic_model, run.judge_model, run.pack
     return {
         "model": model.label,
         "model_id": model.public_id,
@@ -135,6 +136,10 @@ def _who(run: Run, model: LanguageModel, evaluator: EvaluatorVersion) -> dict[st
         "critic_id": critic.public_id if critic else None,
         "judge": judge.label if judge else None,
         "judge_id": judge.public_id if judge else None,
+        "prompts": pack.name if pack else None,
+        "prompts_version": pack.version if pack else None,
+        "prompts_sha256": pack.digest if pack else None,
+        "info_parity": pack.info_parity if pack else True,
         "replicates": run.replicates,
         "imported": run.imported or None,
         "control_only": run.control_only,
@@ -185,6 +190,8 @@ def reproduce_command(run: Run) -> str:
     if run.replicates > 1:
         words += ["--replicates", str(run.replicates)]
     words += _flags("--param", [f"{key}={value}" for key, value in sorted(run.params.items())])
+    if run.pack is not None:
+        words += ["--prompts", run.pack.name]
     if run.limit:
         words += ["--limit", str(run.limit)]
     words += ["--batch-size", str(model.batch_size), "--seed", str(run.seed)]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from leaderboard.catalog.models import EndpointKey, EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.models import (
+    EndpointKey,
+    EvaluatorVersion,
+    LanguageModel,
+    PackVersion,
+    Suite,
+)
 from leaderboard.core.admin_readonly import ReadOnlyAdmin
 
 
@@ -59,3 +65,21 @@ class EvaluatorVersionAdmin(ReadOnlyAdmin):
     )
     list_filter = ("installed", "information", "distribution")
     search_fields = ("name", "distribution")
+
+
+@admin.register(PackVersion)
+class PackVersionAdmin(ReadOnlyAdmin):
+    """Prompt packs as their folder held them; those that are refused, with the reason."""
+
+    list_display = (
+        "name",
+        "version",
+        "short",
+        "folder",
+        "info_parity",
+        "installed",
+        "problem",
+        "last_seen",
+    )
+    list_filter = ("installed", "info_parity")
+    search_fields = ("name", "digest", "folder")

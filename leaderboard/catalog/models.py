@@ -224,3 +224,55 @@ class EvaluatorVersion(models.Model):
     def paper(self) -> str:
         """Address of the paper that it follows; empty for what has none."""
         return arxiv_url(self.source)
+
+
+class PackVersion(models.Model):
+    """A prompt pack as its folder held it at some time; results point here for ever."""
+
+    name = models.CharField(max_length=80)
+    """As the pack gives it to itself; its folder's where it cannot be read."""
+    version = models.CharField(max_length=40, blank=True)
+    digest = models.CharField(max_length=64, blank=True)
+    """sha256 over names and texts of its prompts; empty where it cannot be read."""
+    info_parity = models.BooleanField(default=True)
+    """Its prompts may demand no form of the answer that the question does not ask for."""
+    source = models.TextField(blank=True)
+    """Where the wording is from."""
+    description = models.TextField(blank=True)
+    prompts = models.JSONField(default=dict)
+    """First 12 hex digits of each text's sha256, by `<package>/<prompt>` that it stands in for."""
+    folder = models.CharField(max_length=255, blank=True)
+    """Where it lay among the packs; empty for one that came with imported results."""
+    installed = models.BooleanField(default=True)
+    problem = models.TextField(blank=True)
+    """Why it is refused, in one line."""
+    first_seen = models.DateTimeField(db_default=Now())
+    last_seen = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["name", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name", "version", "digest", "info_parity"],
+                condition=models.Q(problem=""),
+                name="pack_version_once",
+            ),
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=models.Q(installed=True, problem=""),
+                name="pack_one_installed",
+            ),
+            models.UniqueConstraint(
+                fields=["folder"],
+                condition=models.Q(installed=True),
+                name="pack_one_per_folder",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+    @property
+    def short(self) -> str:
+        """The beginning of the digest, for people."""
+        return self.digest[:8]

@@ -69,6 +69,28 @@ def private_files(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     ]
 
 
+@register(Tags.security)
+def prompt_packs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a folder of prompt packs that is not the operator's alone; name packs with a fault."""
+    folder = settings.REDRAFT_PROMPT_PACKS
+    if folder is None:
+        return []
+    from evaluators.cards import find_packs, folder_problem
+
+    if problem := folder_problem(folder):
+        hint = "Make the folder, take away others' right to write, or unset the variable."
+        return [Error(f"REDRAFT_PROMPT_PACKS={folder}: {problem}.", hint=hint, id="redraft.E007")]
+    return [
+        CheckWarning(
+            f"The prompt pack {found.folder!r} is refused: {found.problem}",
+            hint="Submissions cannot choose it. Mend it, then `python manage.py sync_plugins`.",
+            id="redraft.W008",
+        )
+        for found in find_packs(folder)
+        if found.problem
+    ]
+
+
 @register()
 def sound_timings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Refuse timings under which a healthy worker loses its lease."""

@@ -19,7 +19,7 @@ from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from evaluators.cards import inspect_evaluators
+from evaluators.cards import find_packs, folder_problem, inspect_evaluators
 from evaluators.errors import RedraftError
 from evaluators.registry import installed
 from leaderboard.core.broker import reach_broker
@@ -91,6 +91,17 @@ def _plugins() -> Iterator[Finding]:
             yield Finding("plugins", "note", f"{origin}: {card.problem}", advice)
         else:
             yield Finding("plugins", "ok", f"{origin}: {card.summary}")
+
+
+def _prompt_packs() -> Iterator[Finding]:
+    """Name the packs on offer; the settings' checks name those that are refused."""
+    folder = settings.REDRAFT_PROMPT_PACKS
+    if folder is None or folder_problem(folder):
+        return
+    for found in find_packs(folder):
+        if found.pack:
+            text = f"{found.name} {found.pack.version}, sha256 {found.pack.digest[:8]}"
+            yield Finding("prompt packs", "ok", f"{text}, {len(found.pack.prompts)} prompts")
 
 
 def _suites() -> Iterator[Finding]:
@@ -261,6 +272,7 @@ _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _python,
     _packages,
     _plugins,
+    _prompt_packs,
     _suites,
     _configuration,
     _database,

@@ -20,6 +20,7 @@ def visible_runs(user: Visitor) -> QuerySet[Run]:
         "judge_model",
         "suite",
         "evaluator",
+        "pack",
         "submission",
         "submission__user",
     )

@@ -44,6 +44,7 @@ class RunAdmin(ReadOnlyAdmin):
         "public_id",
         "model",
         "evaluator",
+        "pack",
         "suite",
         "state",
         "failure_id",
@@ -51,7 +52,7 @@ class RunAdmin(ReadOnlyAdmin):
         "queued_at",
     )
     list_filter = ("state", "suite", "published", "oracle")
-    list_select_related = ("model", "evaluator", "suite")
+    list_select_related = ("model", "evaluator", "pack", "suite")
     search_fields = ("public_id", "model__label", "evaluator__name", "failure_id")
     view_on_site = False
 

@@ -18,6 +18,7 @@ from evaluators.errors import (
     RuntimeUnavailable,
 )
 from leaderboard.catalog.keys import KeyMissing
+from leaderboard.catalog.packs import PromptsDiffer
 
 DETAIL_LENGTH = 2000
 """Characters of a reason that are kept."""
@@ -128,6 +129,8 @@ def _message_id(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return "submit:user:quota"
         case RuntimeUnavailable():
             return "run:app:runtime-died"
+        case PromptsDiffer():
+            return "run:app:prompts-differ"
         case _:
             return "run:app:internal"
 

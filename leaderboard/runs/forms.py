@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ from django import forms
 from django.http import QueryDict
 
 from evaluators.controls import MOST_SAMPLES
-from leaderboard.catalog.models import EvaluatorVersion, Suite
+from leaderboard.catalog.models import EvaluatorVersion, PackVersion, Suite
 from leaderboard.catalog.needs import Capability, capabilities, works_on, works_on_text
+from leaderboard.catalog.packs import installed_packs, offered_packs
 from leaderboard.catalog.schema import Parameter, parameters
 from leaderboard.runs.reach import in_reach
 from leaderboard.runs.services.checking import LARGEST_LIMIT, LARGEST_SEED, MOST_REPLICATES
@@ -84,6 +86,30 @@ class ParameterForm(forms.Form):
         }
 
 
+class WordsForm(forms.Form):
+    """In whose words one evaluator asks; without a field where there is nothing to choose."""
+
+    def __init__(
+        self,
+        evaluator: EvaluatorVersion,
+        packs: Sequence[PackVersion],
+        data: QueryDict | None = None,
+    ) -> None:
+        super().__init__(data, prefix=f"w-{evaluator.name}", label_suffix="")
+        if fitting := offered_packs(evaluator, packs):
+            self.fields["pack"] = forms.ChoiceField(
+                choices=[("", "its own"), *((p.name, f"{p} ({p.short})") for p in fitting)],
+                required=False,
+                label="Prompts",
+                help_text="A prompt pack of this server, whose texts stand in for the method's.",
+            )
+
+    @property
+    def chosen(self) -> str:
+        """The name of the prompt pack; empty for the method's own words."""
+        return str(self.cleaned_data.get("pack") or "")
+
+
 def _field(spec: Parameter) -> forms.Field:
     """Return the form field for a parameter: number with its range, switch, choice or text."""
     common: dict[str, Any] = {
@@ -136,9 +162,15 @@ class EvaluatorChoice:
 
     evaluator: EvaluatorVersion
     form: ParameterForm
+    words: WordsForm
     chosen: bool
     reason: str = ""
     """Why it cannot be chosen."""
+
+    @property
+    def fields(self) -> list[forms.BoundField]:
+        """All that can be set of it."""
+        return [*self.form, *self.words]
 
     @property
     def needs(self) -> list[Capability]:
@@ -157,10 +189,12 @@ def evaluator_choices(data: QueryDict | None, preset: str = "") -> list[Evaluato
     latest: dict[str, EvaluatorVersion] = {}
     for version in EvaluatorVersion.objects.order_by("name", "-installed", "-id"):
         latest.setdefault(version.name, version)
+    packs = installed_packs()
     offered = []
     for version in latest.values():
         reason = version.problem if version.installed else "not installed any more"
         picked = version.name in chosen and not reason
         form = ParameterForm(version, data if picked else None)
-        offered.append(EvaluatorChoice(version, form, picked, reason))
+        words = WordsForm(version, packs, data if picked else None)
+        offered.append(EvaluatorChoice(version, form, words, picked, reason))
     return sorted(offered, key=lambda choice: (bool(choice.reason), choice.evaluator.name))

@@ -130,6 +130,7 @@ def run_json(status: RunStatus) -> dict[str, object]:
             "version": run.evaluator.version,
             "distribution": run.evaluator.distribution,
             "params": run.params,
+            "prompts": run.prompt_pack or None,
         },
         "suite": {"name": run.suite.name, "version": run.suite.version},
         "limit": run.limit,

@@ -43,7 +43,7 @@ class QueueStatus:
     unprotected: list[str]
     """Workers that run models without a sandbox."""
     blocked: list[Worker]
-    """Workers that take no work, each with its `problem`."""
+    """Workers that leave work undone, each with its `problem`."""
     max_wait_seconds: float | None
     """How long the longest waiting shard has waited."""
 
@@ -103,4 +103,7 @@ def why_open(run: Run, shards: list[Shard]) -> str:
         first = min((shard.not_before for shard in waits if shard.not_before), default=None)
         due = f" until {first:%H:%M:%S}" if first else ""
         return f"waiting{due} to try again after {waits[0].failure_id or 'an interruption'}"
+    if run.pack is not None:
+        words = f"prompts of {run.pack} (sha256 {run.pack.short})"
+        return f"queued; no worker that has the {words} has taken it yet"
     return "queued; no worker has taken it yet"

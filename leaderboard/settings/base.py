@@ -182,6 +182,7 @@ REDRAFT_WORKER_GPUS = ENV.worker_gpus
 REDRAFT_WORKER_SLOTS = ENV.worker_slots
 REDRAFT_REQUIRE_SANDBOX = ENV.require_sandbox
 REDRAFT_SUBMISSIONS_PER_DAY = ENV.submissions_per_day
+REDRAFT_PROMPT_PACKS = ENV.prompt_packs and ENV.prompt_packs.expanduser().resolve()
 REDRAFT_FIELD_KEYS = ENV.field_keys
 REDRAFT_ENDPOINT_ALLOW = ENV.endpoint_allow
 REDRAFT_ENDPOINT_PORTS = ENV.endpoint_ports

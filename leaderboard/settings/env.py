@@ -119,6 +119,12 @@ class Environment(Numbers):
         alias="REDRAFT_ENDPOINT_PORTS",
         description="Ports that endpoints on public addresses may be on, separated by commas.",
     )
+    prompt_packs: Path | None = Field(
+        None,
+        alias="REDRAFT_PROMPT_PACKS",
+        description="Folder of prompt packs, a folder each, that submissions may choose from. The "
+        "same packs on web and workers; others must not be able to write to it. Unset: none.",
+    )
     submissions_per_day: int = Field(
         0,
         ge=0,

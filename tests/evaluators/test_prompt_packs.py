@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.cards import installed_prompts
+from evaluators.cards import find_packs, folder_problem, installed_prompts, open_pack, pack_for
 from evaluators.cli import run_command
 from evaluators.engine import evaluate
-from evaluators.errors import BadFile, BadTask
+from evaluators.errors import BadFile, BadTask, NotInstalled
 from evaluators.formats.folder import read_folder
 from evaluators.formats.lm_eval_reading import read_lm_eval
 from evaluators.model import Sample, SampleResult, system, user
@@ -52,6 +52,66 @@ def pack_of(text: str, *, info_parity: bool = True) -> PromptPack:
 def sample(*texts: str) -> Sample:
     chat = tuple(map(user, texts))
     return Sample("0", "sums", (system("Be brief."), *chat), chat[-1:])
+
+
+class TestFolder:
+    """An operator's folder of packs."""
+
+    def test_finds_each_pack_and_says_why_others_are_none(self, tmp_path: Path) -> None:
+        pack_at(tmp_path / "b", family__method__again="Do it again.")
+        pack_at(tmp_path / "a", 'name = "other"\nversion = "1"\n', family__method__agin="Again.")
+        pack_at(tmp_path / ".git")
+        (tmp_path / "c").mkdir()
+        (tmp_path / "README.md").write_text("Our packs")
+        refused, found, empty = find_packs(tmp_path, KNOWN)
+        assert (refused.folder, refused.name, refused.pack) == ("a", "a", None)
+        assert refused.problem == (
+            "a/family/method/agin.txt: no prompt 'family/method/agin' is installed."
+            " Did you mean family/method/again or family/method/ask?"
+        )
+        assert (found.folder, found.name, found.problem) == ("b", "paper", "")
+        assert open_pack(tmp_path, "paper", KNOWN) == found.pack
+        assert empty.problem == "c/pack.toml: no prompt pack: No such file or directory"
+
+    def test_knows_the_installed_prompts(self, tmp_path: Path) -> None:
+        pack_at(tmp_path / "mine", **{f"{REVIEW}/improve".replace("/", "__"): "Mend it."})
+        (found,) = find_packs(tmp_path)
+        assert found.pack is not None
+        fitting = pack_for(found.pack, [load_evaluator("review_improve")])
+        assert [prompt.text for prompt in fitting.prompts.values()] == ["Mend it."]
+        assert not pack_for(found.pack, [load_evaluator("self_refine")]).prompts
+
+    def test_refuses_two_of_one_name(self, tmp_path: Path) -> None:
+        for folder in "ab":
+            pack_at(tmp_path / folder, family__method__again="Do it again.")
+        problem = "a and b are both called 'paper'; a name belongs to one pack"
+        assert [one.problem for one in find_packs(tmp_path, KNOWN)] == [problem, problem]
+        with pytest.raises(BadFile, match="both called"):
+            open_pack(tmp_path, "paper", KNOWN)
+
+    @pytest.mark.parametrize("exposed", ["mine", "mine/family", "mine/family/method/again.txt"])
+    def test_refuses_texts_that_others_may_change(self, tmp_path: Path, exposed: str) -> None:
+        pack_at(tmp_path / "mine", family__method__again="Do it again.")
+        path = tmp_path / exposed
+        path.chmod(path.stat().st_mode | 0o002)
+        (found,) = find_packs(tmp_path, KNOWN)
+        assert (found.pack, found.problem) == (None, f"others may write to {exposed}")
+
+    def test_refuses_a_name_that_is_not_there(self, tmp_path: Path) -> None:
+        pack_at(tmp_path / "mine", family__method__again="Do it again.")
+        with pytest.raises(NotInstalled, match="Did you mean paper"):
+            open_pack(tmp_path, "papers", KNOWN)
+
+    def test_refuses_what_is_no_folder_of_the_operators_own(self, tmp_path: Path) -> None:
+        assert folder_problem(tmp_path) == ""
+        gone, file = tmp_path / "gone", tmp_path / "file"
+        file.touch()
+        assert folder_problem(gone) == "it cannot be read: No such file or directory"
+        assert folder_problem(file) == "it is not a folder"
+        tmp_path.chmod(0o777)
+        assert folder_problem(tmp_path) == "others may write to it"
+        with pytest.raises(BadFile, match="others may write to it"):
+            find_packs(tmp_path, KNOWN)
 
 
 class TestRead:

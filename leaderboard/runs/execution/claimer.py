@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from leaderboard.runs.devices import Watch
 from leaderboard.runs.errors import Failure
+from leaderboard.runs.execution.packs import Packs
 from leaderboard.runs.execution.plugins import Plugins
 from leaderboard.runs.execution.session import Session
 from leaderboard.runs.execution.tools import Tools
@@ -29,7 +30,7 @@ class Doing:
     holds: str = ""
     shards: int = 0
     problem: str = ""
-    """Why it takes no work."""
+    """Why it takes no work, or leaves some to other workers."""
 
 
 class Claimer:
@@ -55,6 +56,7 @@ class Claimer:
         self._isolation = isolation
         self._suspects = suspects
         self._plugins = Plugins()
+        self._packs = Packs()
         self._devices = Watch(slot.gpus)
         self._problem = ""
         self._session: Session | None = None
@@ -65,10 +67,11 @@ class Claimer:
     def doing(self) -> Doing:
         """What the slot is doing now."""
         session = self._session
+        left = "; ".join(self._packs.problems)
         if session is None:
-            return Doing("blocked" if self._problem else "idle", problem=self._problem)
+            return Doing("blocked" if self._problem else "idle", problem=self._problem or left)
         state = "idle" if not session.jobs else "running" if session.loaded else "loading"
-        return Doing(state, session.engine_key, session.holds, session.jobs)
+        return Doing(state, session.engine_key, session.holds, session.jobs, left)
 
     @property
     def solitary(self) -> bool:
@@ -110,11 +113,13 @@ class Claimer:
             return False
         claimed = time.monotonic()
         able = await self._tools.database(self._plugins.able)
+        packs = await self._tools.database(self._packs.able)
         held = await self._tools.database(
             claim,
             self._tools.worker,
             hardware=self._slot.takes,
             evaluators=able,
+            packs=packs,
             warm=session.engine_key if session else "",
             turn=bool(session and session.turn),
             company=bool(session and session.jobs),

@@ -15,6 +15,9 @@ from evaluators.model import ModelRole, Sample, SampleResult
 from evaluators.ports import Task
 from evaluators.registry import load_evaluator
 from evaluators.runtimes import RunningModel
+from evaluators.strategies.packs import PromptPack
+from evaluators.strategies.parity import require_parity
+from leaderboard.catalog.packs import PromptsDiffer
 from leaderboard.catalog.services import note_probed, note_sizes
 from leaderboard.runs import services
 from leaderboard.runs.errors import (
@@ -26,6 +29,7 @@ from leaderboard.runs.errors import (
     failure_of,
 )
 from leaderboard.runs.execution.batch import Batch
+from leaderboard.runs.execution.packs import prompts_for
 from leaderboard.runs.execution.tools import Breakdown, Opened, Runtime, Stop, Tools
 from leaderboard.runs.services import Claim, Ending
 from leaderboard.runs.versions import server_versions
@@ -53,6 +57,7 @@ class Job:
         self._batch = Batch(held, tools.database, numbers=tools.numbers)
         self._stop: Stop | None = None
         self._inner: asyncio.Task[None] | None = None
+        self._pack: PromptPack | None = None
 
     def stop(self, reason: Stop) -> None:
         """End the work; the first reason counts, except that a lost shard is lost."""
@@ -94,6 +99,9 @@ class Job:
                 return await self._stopped(self._stop)
             case Fenced():
                 return None
+            case PromptsDiffer():
+                log.warning("%s: %s", self.held.run_id, error.data["reason"])
+                return Ending("retry", failure_of(error))
             case InputError():
                 log.info("%s: %s", self.held.run_id, error)
                 return Ending("failed", failure_of(error))
@@ -118,12 +126,15 @@ class Job:
     async def _work(self) -> None:
         held, database = self.held, self._tools.database
         evaluator = load_evaluator(held.evaluator)
+        self._pack = await asyncio.to_thread(prompts_for, held, evaluator)
         async with self._tools.shelf.read(
             held.suite, held.tasks, chat=held.has_chat_template
         ) as tasks:
             task = tasks[held.task]
             samples = await self._planned(task)
             if await self._missing(samples):
+                if self._pack:
+                    require_parity(self._pack, samples)
                 await self._make(evaluator, task, samples)
             await self._batch.flush()
             if not await database(services.finish, held):
@@ -208,6 +219,7 @@ class Job:
                 seed=self.held.seed,
                 replicates=self.held.replicates,
                 limits=limits,
+                prompts=self._pack.prompts if self._pack else {},
             )
         )
         flusher = asyncio.create_task(self._batch.flush_by_age())

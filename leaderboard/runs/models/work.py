@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from evaluators.model import ModelRole
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, PackVersion, Suite
 from leaderboard.core.ids import public_id
 
 
@@ -95,6 +95,12 @@ class Run(models.Model):
         LanguageModel, models.PROTECT, null=True, blank=True, related_name="runs_as_judge"
     )
     """Who plays the judge, likewise."""
+    pack = models.ForeignKey(
+        PackVersion, models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    """The prompts that stand in for the method's own; None is its own."""
+    prompts = models.JSONField(default=dict, db_default={})
+    """What of the pack stands in for which of the method's prompts, with hashes."""
     replicates = models.PositiveSmallIntegerField(default=1, db_default=1)
     """Trajectories per question: a shard of size n plans n x replicates rows."""
     identity = models.CharField(max_length=64)
@@ -155,6 +161,20 @@ class Run(models.Model):
         declared = self.evaluator.information
         helped = self.critic_model_id is not None or self.judge_model_id is not None
         return EXTERNAL if declared == "intrinsic" and helped else declared
+
+    @property
+    def prompt_pack(self) -> dict[str, Any]:
+        """What results keep of the pack, as the library's files have it; empty without one."""
+        if self.pack is None:
+            return {}
+        return {
+            "name": self.pack.name,
+            "version": self.pack.version,
+            "digest": self.pack.digest,
+            "source": self.pack.source,
+            "info_parity": self.pack.info_parity,
+            "prompts": self.prompts,
+        }
 
     @property
     def others(self) -> dict[ModelRole, LanguageModel]:
@@ -295,7 +315,8 @@ class Worker(models.Model):
     state = models.CharField(max_length=16, default="idle")
     """idle, loading, running, draining, blocked, stopped."""
     problem = models.TextField(blank=True)
-    """Why it takes no work: a GPU that is not free although nothing of ours runs on it, say."""
+    """Why it takes no work, or leaves some: a GPU that is not free although nothing of ours runs on
+    it, a prompt pack that is not here in the recorded words."""
     started_at = models.DateTimeField(db_default=Now())
     last_seen = models.DateTimeField(db_default=Now())
 

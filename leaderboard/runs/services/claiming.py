@@ -27,6 +27,7 @@ WITH pick AS (
   SELECT s.id
     FROM runs_shard s JOIN runs_run r ON r.id = s.run_id
    WHERE s.hardware = ANY(%(hardware)s) AND r.evaluator_id = ANY(%(evaluators)s)
+     AND (r.pack_id IS NULL OR r.pack_id = ANY(%(packs)s))
      AND r.cancel_requested_at IS NULL AND r.failure_id = ''
      AND s.attempts_charged < %(most)s
      AND s.state NOT IN ('COMPLETED', 'FAILED', 'QUARANTINED', 'CANCELLED')
@@ -91,6 +92,8 @@ class Claim:
     evaluator: str
     evaluator_digest: str
     params: Mapping[str, Any]
+    prompt_pack: Mapping[str, Any]
+    """What stands in for which of its prompts, as `Run.prompt_pack` gives it; empty for nothing."""
     actor: Player
     others: Mapping[ModelRole, Player]
     """Further roles that another model plays; the actor plays all that are not named."""
@@ -114,6 +117,7 @@ def claim(
     *,
     hardware: Collection[str],
     evaluators: Collection[int],
+    packs: Collection[int] = (),
     warm: str = "",
     turn: bool = False,
     company: bool = False,
@@ -126,6 +130,7 @@ def claim(
         worker: Who claims; new at every start of a process.
         hardware: Every hardware that a shard may need.
         evaluators: Evaluator versions that it has installed.
+        packs: Prompt packs that it has, to the letter.
         warm: Engine key of the runtime it keeps; equal shards go first, but for those of others
             that have waited for ten minutes.
         turn: The warm runtime has only just begun: its shards go before all others for now, or
@@ -143,6 +148,7 @@ def claim(
             wanted: dict[str, Any] = {
                 "hardware": list(hardware),
                 "evaluators": list(evaluators),
+                "packs": list(packs),
                 "most": numbers.max_charged,
                 "aged": timedelta(seconds=numbers.aged_seconds),
                 "warm": warm,
@@ -181,7 +187,7 @@ def _take(shard: Shard, worker: str, *, numbers: Tuning) -> None:
 
 
 def _claim_of(shard: Shard, worker: str) -> Claim:
-    everything = ("model", "critic_model", "judge_model", "suite", "evaluator")
+    everything = ("model", "critic_model", "judge_model", "suite", "evaluator", "pack")
     run = Run.objects.select_related(*everything).get(pk=shard.run_id)
     plans = run.suite.planned
     limits = {plan.key: plan.limit for plan in plans}
@@ -204,6 +210,7 @@ def _claim_of(shard: Shard, worker: str) -> Claim:
         evaluator=run.evaluator.name,
         evaluator_digest=run.evaluator.digest,
         params=run.params,
+        prompt_pack=run.prompt_pack,
         actor=player_of(run.model),
         others={
             role: player_of(model)

@@ -111,6 +111,7 @@ def _info(run: Run, facts: Mapping[str, Any], *, show_location: bool) -> RunInfo
         seed=run.seed,
         seconds=(ended - started).total_seconds() if ended else 0.0,
         roles={role: _role(other, facts.get(role, {})) for role, other in run.others.items()},
+        prompt_pack=run.prompt_pack,
         packages={**runtime.get("versions", {}), **facts.get("server", {})},
     )
 

@@ -18,7 +18,7 @@ from evaluators.formats.stored import RunInfo, StoredRun
 from evaluators.model import SampleResult
 from evaluators.tasks import TaskSpec
 from leaderboard.accounts.models import User
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, PackVersion, Suite
 from leaderboard.catalog.services import clean_label
 from leaderboard.runs.models import Run, Shard, State, Submission
 from leaderboard.runs.services.claiming import hold
@@ -133,6 +133,7 @@ def _make(stored: StoredRun, shapes: Mapping[str, _Shape], *, user: User, identi
         submission=submission,
         evaluator=evaluator,
         params=plain(dict(stored.run.params)),
+        **_words(stored.run),
         identity=identity,
         imported=stored.origin,
         **asked,
@@ -196,6 +197,28 @@ def _model(run: RunInfo) -> LanguageModel:
         },
     )
     return row
+
+
+def _words(run: RunInfo) -> dict[str, Any]:
+    """Return the fields of a run that was asked with other prompts than its method's own."""
+    told = dict(run.prompt_pack)
+    if not told:
+        return {}
+    prompts = told.get("prompts")
+    prompts = plain(dict(prompts)) if isinstance(prompts, Mapping) else {}
+    row, _ = PackVersion.objects.get_or_create(
+        name=clean_label(str(told.get("name", "")))[:80] or IMPORTED,
+        version=clean_label(str(told.get("version", "")))[:40],
+        digest=clean_label(str(told.get("digest", "")))[:64],
+        info_parity=told.get("info_parity") is not False,
+        problem="",
+        defaults={
+            "source": clean_label(str(told.get("source", ""))),
+            "prompts": prompts,
+            "installed": False,
+        },
+    )
+    return {"pack": row, "prompts": prompts}
 
 
 def _evaluator(stored: StoredRun) -> EvaluatorVersion:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from evaluators.errors import BrokenPlugin, NotInstalled
+from evaluators.cards import pack_for
+from evaluators.errors import BadParameter, BrokenPlugin, NotInstalled
+from evaluators.evaluator import Evaluator
 from evaluators.registry import load_evaluator
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, PackVersion, Suite
+from leaderboard.catalog.packs import chosen_pack
 from leaderboard.runs.hardware import hardware_of, together
 from leaderboard.runs.models import Run, RunControl, Shard, State, Submission
 from leaderboard.runs.services.checking import check_capabilities, check_modes
@@ -35,6 +38,10 @@ class Wanted:
     others: Mapping[str, LanguageModel]
     """Who plays its further roles, where that is another model."""
     identity: str
+    pack: PackVersion | None = None
+    """Whose prompts stand in for its own."""
+    prompts: Mapping[str, Any] = field(default_factory=dict)
+    """Their hashes, by the prompts that they stand in for."""
 
 
 def wanted(
@@ -43,6 +50,7 @@ def wanted(
     params: Mapping[str, object],
     *,
     others: Mapping[str, LanguageModel],
+    pack: str = "",
 ) -> Wanted:
     """Check one evaluator against a submission and say which run that makes.
 
@@ -51,6 +59,7 @@ def wanted(
         version: As `installed_version` returns it.
         params: Defaults are filled in.
         others: Models for further roles; those that the evaluator does not have are left out.
+        pack: Name of the prompt pack to ask with; empty asks in the method's own words.
 
     Raises:
         InputError: The evaluator cannot be run in this way.
@@ -63,8 +72,26 @@ def wanted(
     }
     check_modes(version, submission.suite)
     check_capabilities(version, actor=actor, others=played)
-    bound = load_evaluator(version.name).bind(params)
-    return Wanted(version, bound, played, _identity(submission, version, bound, others=played))
+    evaluator = load_evaluator(version.name)
+    bound = evaluator.bind(params)
+    row, prompts = _stand_ins(evaluator, pack) if pack else (None, {})
+    identity = _identity(submission, version, bound, others=played, pack=row)
+    return Wanted(version, bound, played, identity, row, prompts)
+
+
+def _stand_ins(evaluator: Evaluator, name: str) -> tuple[PackVersion, Mapping[str, Any]]:
+    """Return a prompt pack and the hashes of what it has for a method.
+
+    Raises:
+        NotInstalled: There is no such pack.
+        BadParameter: It cannot be read as it was recorded, or has nothing for the method.
+    """
+    row, pack = chosen_pack(name)
+    told = pack_for(pack, [evaluator]).to_json()["prompts"]
+    if not isinstance(told, dict) or not told:
+        reason = f"it stands in for no prompt of {evaluator.name}"
+        raise BadParameter(owner="prompts", name=evaluator.name, value=name, reason=reason)
+    return row, told
 
 
 def installed_version(name: str) -> EvaluatorVersion:
@@ -121,6 +148,8 @@ def find_or_make(
             seed=submission.seed,
             critic_model=asked.others.get("critic"),
             judge_model=asked.others.get("judge"),
+            pack=asked.pack,
+            prompts=dict(asked.prompts),
             replicates=submission.replicates,
             identity=asked.identity,
             oracle=asked.evaluator.information == "oracle",
@@ -178,9 +207,10 @@ def _identity(
     params: Mapping[str, Any],
     *,
     others: Mapping[str, LanguageModel],
+    pack: PackVersion | None,
 ) -> str:
     """Return the sha256 of all that makes two runs the same run."""
-    parts = {
+    parts: dict[str, Any] = {
         "model": submission.model.engine_key,
         "suite": submission.suite.digest,
         "evaluator": [version.name, version.distribution, version.version, version.digest],
@@ -192,6 +222,8 @@ def _identity(
     parts |= {role: model.engine_key for role, model in others.items()}
     if submission.replicates > 1:
         parts["replicates"] = submission.replicates
+    if pack is not None:
+        parts["prompts"] = [pack.name, pack.version, pack.digest, pack.info_parity]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

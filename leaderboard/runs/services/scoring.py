@@ -132,6 +132,7 @@ def build_manifest(run: Run, tallies: dict[str, Tally]) -> dict[str, Any]:
             "information": evaluator.information,
             "params": run.params,
         },
+        **({"prompts": run.prompt_pack} if run.pack else {}),
         "suite": {"name": suite.name, "version": suite.version, "digest": suite.digest},
         "tasks": {found["task"]["name"]: found["task"] for found in facts if "task" in found},
         "runtime": _distinct(found.get("runtime") for found in facts),

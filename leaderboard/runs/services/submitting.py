@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 
 from django.conf import settings
 from django.db import transaction
@@ -57,6 +58,7 @@ def submit(
     judge: LanguageModel | None = None,
     replicates: int = 1,
     controls: bool = False,
+    packs: Mapping[str, str] = MappingProxyType({}),
 ) -> Submitted:
     """Check what is asked for and write it down, all or nothing.
 
@@ -73,6 +75,7 @@ def submit(
         judge: Another model to play the judge, likewise.
         replicates: Trajectories per question.
         controls: Hold each result against its controls, which are run once it has completed.
+        packs: Names of prompt packs, by the evaluators that are to ask in their words.
 
     Raises:
         InputError: Something cannot be; the error says what, and nothing was written.
@@ -97,7 +100,7 @@ def submit(
     for role, player in others.items():
         check_role(role, player, versions)
     asked = [
-        wanted(submission, version, params, others=others)
+        wanted(submission, version, params, others=others, pack=packs.get(version.name, ""))
         for version, (_, params) in zip(versions, evaluators, strict=True)
     ]
     return _write(
@@ -180,6 +183,8 @@ def retry(*, run: Run, actor: str) -> Run:
             seed=run.seed,
             critic_model_id=run.critic_model_id,
             judge_model_id=run.judge_model_id,
+            pack_id=run.pack_id,
+            prompts=run.prompts,
             replicates=run.replicates,
             identity=run.identity,
             retry_of=run,

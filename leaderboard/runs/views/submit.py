@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from evaluators.errors import BadModel, BadParameter, BadTask, InputError
+from evaluators.errors import BadModel, BadParameter, BadTask, InputError, NotInstalled
 from leaderboard.accounts.models import User
 from leaderboard.catalog.forms import SECRETS, WHO, ModelForm
 from leaderboard.catalog.models import LanguageModel
@@ -86,7 +86,7 @@ class _Page:
             self.model,
             *self.others.values(),
             self.form,
-            *(choice.form for choice in self.chosen),
+            *(form for choice in self.chosen for form in (choice.form, choice.words)),
         ]
 
     def complete(self) -> bool:
@@ -116,6 +116,7 @@ class _Page:
                     judge=others.get("judge"),
                     replicates=data["replicates"],
                     controls=data["controls"],
+                    packs={c.evaluator.name: c.words.chosen for c in self.chosen},
                 )
         except _Refused:
             return None
@@ -131,12 +132,22 @@ class _Page:
                 form.add_error(facts["name"], str(facts["reason"]))
             case BadParameter(data={"owner": "submission", "name": str(role)}) if role in WHO:
                 self.others[role].add_error("source", f"{facts['reason']}.".capitalize())
+            case BadParameter(data={"owner": "prompts", "value": pack}):
+                self._blame_pack(str(pack), str(facts["reason"]))
+            case NotInstalled(data={"kind": "prompt pack", "name": pack}):
+                self._blame_pack(str(pack), str(error))
             case BadTask():
                 self.form.add_error("suite", str(error))
             case BadModel():
                 self.form.add_error(None, f"{facts['model']} cannot be used: {facts['reason']}.")
             case _:
                 self.form.add_error(None, str(error))
+
+    def _blame_pack(self, pack: str, reason: str) -> None:
+        """Mark the evaluators that were to ask in the words of a pack."""
+        for choice in self.chosen:
+            if choice.words.chosen == pack:
+                choice.words.add_error("pack", f"It cannot be used: {reason}")
 
     def _form_of(self, owner: str, name: str) -> Form | None:
         forms: dict[str, Form] = {choice.evaluator.name: choice.form for choice in self.chosen}

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
-from leaderboard.core import checks
+from leaderboard.core import checks, doctor
 
 
 def _ids(messages):
@@ -62,6 +62,48 @@ def test_refuses_secrets_that_others_may_read(tmp_path, mode, expected):
 def test_refuses_a_heartbeat_too_slow_for_its_lease(beat, expected):
     with override_settings(REDRAFT_LEASE_SECONDS=3.0, REDRAFT_HEARTBEAT_SECONDS=beat):
         assert _ids(checks.sound_timings(None)) == expected
+
+
+class TestPromptPacks:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        text = tmp_path / "mine" / "redraft_self_correction" / "review_improve" / "improve.txt"
+        text.parent.mkdir(parents=True)
+        text.write_text("Mend it.")
+        (tmp_path / "mine" / "pack.toml").write_text('name = "ours"\nversion = "1"\n')
+        with override_settings(REDRAFT_PROMPT_PACKS=tmp_path):
+            yield tmp_path
+
+    def test_nobody_needs_any(self):
+        assert checks.prompt_packs(None) == []
+        assert list(doctor._prompt_packs()) == []
+
+    def test_names_what_is_on_offer(self, folder):
+        assert checks.prompt_packs(None) == []
+        (finding,) = doctor._prompt_packs()
+        assert (finding.level, finding.text[:9]) == ("ok", "ours 1, s")
+
+    def test_warns_of_a_pack_that_is_refused(self, folder):
+        (folder / "mine" / "redraft_self_correction" / "no_method.txt").write_text("Mend it.")
+        (message,) = checks.prompt_packs(None)
+        assert message.id == "redraft.W008"
+        assert "'mine' is refused: mine/redraft_self_correction/no_method.txt: no prompt" in str(
+            message.msg
+        )
+        told = [f for f in doctor._configuration() if "is refused" in f.text]
+        assert [(finding.level, finding.text) for finding in told] == [("note", message.msg)]
+        assert list(doctor._prompt_packs()) == []
+
+    @pytest.mark.parametrize(("mode", "expected"), [(0o755, []), (0o757, ["redraft.E007"])])
+    def test_refuses_a_folder_that_others_may_write(self, folder, mode, expected):
+        folder.chmod(mode)
+        assert _ids(checks.prompt_packs(None)) == expected
+
+    def test_refuses_a_folder_that_is_not_there(self, tmp_path):
+        with override_settings(REDRAFT_PROMPT_PACKS=tmp_path / "typo"):
+            (message,) = checks.prompt_packs(None)
+        assert message.id == "redraft.E007"
+        assert str(tmp_path / "typo") in str(message.msg)
 
 
 @pytest.mark.django_db

@@ -23,7 +23,7 @@ def workers(db):
 def test_says_which_gpus_workers_own_and_what_is_in_the_way(client, workers):
     html = client.get(reverse("status")).content.decode()
     assert "(GPU 0, 1)" in html
-    assert "Workers that take no work" in html
+    assert "Workers that leave work undone" in html
     assert BLOCKED in html
     assert "secret-model" not in html  # whose it is, only admins may know
 

@@ -9,11 +9,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from evaluators.cards import pack_for
 from evaluators.errors import BadFile, BadParameter, InputError, NotInstalled
+from evaluators.registry import load_evaluator
 from evaluators.runtimes import bundled_models, parse_model_args
 from evaluators.tasks import load_suite
 from leaderboard.accounts.models import User
 from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
+from leaderboard.catalog.packs import chosen_pack
 from leaderboard.catalog.services import (
     record_suite,
     register_endpoint,
@@ -52,6 +55,12 @@ class Command(BaseCommand):
             default=[],
             metavar="[EVALUATOR.]NAME=VALUE",
             help="parameter of one evaluator, or of all that are named",
+        )
+        parser.add_argument(
+            "--prompts",
+            default="",
+            metavar="PACK",
+            help="a prompt pack of this server, by name, for those of the evaluators that it fits",
         )
         parser.add_argument("--runtime", default="", help="lm-eval, or echo for the model `echo`")
         parser.add_argument("--model-class", default="", help="lm-eval's name (default: hf)")
@@ -134,6 +143,7 @@ def _submit(user: User, options: dict[str, Any]) -> services.Submitted:
             judge=others.get("judge"),
             replicates=options["replicates"],
             controls=options["controls"],
+            packs=_packs(options["prompts"], options["evaluators"]),
         )
 
 
@@ -207,6 +217,18 @@ def _suite(name: str) -> Suite:
     if found is None:
         raise NotInstalled.among("suite", name, known.values_list("name", flat=True))
     return found
+
+
+def _packs(name: str, evaluators: list[str]) -> dict[str, str]:
+    """Return the pack by the evaluators that it fits; one that fits none is a mistake."""
+    if not name:
+        return {}
+    pack = chosen_pack(name)[1]
+    fitting = [one for one in evaluators if pack_for(pack, [load_evaluator(one)]).prompts]
+    if not fitting:
+        reason = f"it stands in for no prompt of {', '.join(evaluators)}"
+        raise BadParameter(owner="submission", name="--prompts", value=name, reason=reason)
+    return dict.fromkeys(fitting, name)
 
 
 def _evaluators(names: list[str], params: list[str]) -> list[tuple[str, dict[str, object]]]:
