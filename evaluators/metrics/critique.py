@@ -191,6 +191,17 @@ critique: tuple[Metric, ...] = (
         "unreadable label counting against them: qualified / n.",
         _share(_true_of("qualified"), "critiques were not checked"),
     ),
+    _metric(
+        "critique_unlabelled",
+        "Unread labels",
+        "Share of checked critiques whose label could not be read, which counts against them: "
+        "unread / n.",
+        _share(
+            lambda g: (_noted(g, "qualified", None), _noted(g, "qualified", True, False, None)),
+            "critiques were not checked",
+        ),
+        direction="lower",
+    ),
 )
 """Of critiques with their corrections. RealCritic's c2c/Nc is CL, c2i/Nc is 1 - CL, i2c/Ni is CS,
 i2i/Ni is 1 - CS; keeping every given solution gives acc@1, and delta is the gain over that."""

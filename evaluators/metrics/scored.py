@@ -33,12 +33,13 @@ def _ece(trajectories: Sequence[Trajectory]) -> Estimate:
 
     graded = Graded.of(trajectories)
     found = [(t.question, j) for t in graded.scored for j in _scored(t)]
+    verdicts = sum(len(t.judgements) for t in graded.scored)
     if not found:
-        return null(NO_SCORE, n_total=graded.n_total)
+        return null(NO_SCORE, n_total=verdicts)
     scores = [judgement.score or 0.0 for _, judgement in found]
     right = [judgement.correct for _, judgement in found]
     if min(scores) < 0 or max(scores) > 1:
-        return null("scores are no probabilities", n=len(found), n_total=graded.n_total)
+        return null("scores are no probabilities", n=len(found), n_total=verdicts)
     value = expected_calibration_error(scores, right, bins=BINS)
     # Rounded as the figure itself does: 0.3 * 10 is 3.0000000000000004 for some writings of 0.3.
     place = np.maximum(1, np.ceil(np.round(np.array(scores) * BINS, 9))).astype(int) - 1
@@ -46,7 +47,7 @@ def _ece(trajectories: Sequence[Trajectory]) -> Estimate:
     gaps[np.arange(len(found)), place] = np.array(scores) - np.array(right)
     clusters = codes(question for question, _ in found)
     totals = cluster_totals(clusters, *gaps.T, np.ones(len(found)))
-    base = Estimate(value, n=len(found), n_total=graded.n_total, denominator=len(found))
+    base = Estimate(value, n=len(found), n_total=verdicts, denominator=len(found))
     return bootstrapped(base, totals, lambda sums: np.abs(sums[:, :-1]).sum(axis=1) / sums[:, -1])
 
 

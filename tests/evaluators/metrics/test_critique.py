@@ -141,19 +141,20 @@ def noted(*facts: dict[str, Any]) -> list[Trajectory]:
 
 
 class TestNotes:
-    def test_an_unreadable_label_counts_against_a_critique(self) -> None:
-        found = figure(
-            "critique_qualified",
-            noted({"qualified": True}, {"qualified": False}, {"qualified": None}, {}),
-        )
-        assert (found.numerator, found.denominator, found.n) == (1, 3, 4)
+    @pytest.mark.parametrize("name", ["critique_qualified", "critique_unlabelled"])
+    def test_an_unreadable_label_counts_against_a_critique_and_is_counted(self, name: str) -> None:
+        told = [{"qualified": said} for said in (True, False, False, None)]
+        found = figure(name, noted(*told, {}))
+        assert (found.numerator, found.denominator, found.n) == (1, 4, 5)
 
     def test_missing_corrections_are_counted(self) -> None:
         told = [{"correction_missing": True}, {"correction_missing": False}]
         found = figure("correction_missing", noted(*told))
         assert (found.numerator, found.denominator) == (1, 2)
 
-    @pytest.mark.parametrize("name", ["critique_qualified", "correction_missing"])
+    @pytest.mark.parametrize(
+        "name", ["critique_qualified", "critique_unlabelled", "correction_missing"]
+    )
     def test_are_null_where_nothing_was_noted(self, name: str) -> None:
         assert figure(name, noted({}, {})).value is None
         assert figure(name, []).reason == "no sample was scored"

@@ -74,6 +74,10 @@ class TestCalibration:
         assert found.high is not None
         assert found.low <= found.value <= found.high
 
+    def test_counts_verdicts_and_those_with_a_score_among_them(self) -> None:
+        found = metrics.get("verdict_ECE").compute([question("q", (True, 0.5), (True, None))] * 2)
+        assert (found.n, found.n_total) == (2, 4)
+
     def test_its_resamples_share_its_bins(self) -> None:
         questions = [question(str(i), (i % 2 == 0, 0.1 * (i + 1))) for i in range(10)]
         found = metrics.get("verdict_ECE").compute(questions)
