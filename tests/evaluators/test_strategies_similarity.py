@@ -69,3 +69,28 @@ def test_scores_are_shares(texts: list[str]) -> None:
 @given(st.text(max_size=6), st.integers(2, 4))
 def test_copies_score_alike(text: str, copies: int) -> None:
     assert len(set(scores(*[text] * copies))) == 1
+
+
+class TestEdits:
+    @pytest.mark.parametrize(
+        ("left", "right", "edits"),
+        [("kitten", "sitting", 3), ("flaw", "lawn", 2), ("", "abc", 3), ("ä\ud800", "a", 2)],
+    )
+    def test_are_counted_over_the_length_of_both(self, left: str, right: str, edits: int) -> None:
+        for one, other in ((left, right), (right, left)):
+            assert similarity.edit_ratio(one, other) == edits / (len(left) + len(right))
+
+    def test_of_two_empty_texts_are_none(self) -> None:
+        assert similarity.edit_ratio("", "") is None
+
+    def test_of_two_very_long_texts_are_not_counted(self) -> None:
+        assert similarity.edit_ratio("a" * 10_001, "b" * 10_000) is None
+        assert similarity.edit_ratio("a" * 10_001, "b") == 10_001 / 10_002
+
+    @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
+    def test_are_a_distance(self, a: str, b: str, c: str) -> None:
+        def edits(one: str, other: str) -> float:
+            return (similarity.edit_ratio(one, other) or 0) * (len(one) + len(other))
+
+        assert (edits(a, b) == 0) is (a == b)
+        assert edits(a, c) <= edits(a, b) + edits(b, c) + 1e-9

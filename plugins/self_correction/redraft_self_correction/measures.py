@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from evaluators.api import metrics
 
@@ -67,33 +68,34 @@ def _refined(t: metrics.Trajectory) -> Iterator[tuple[bool, bool]]:
     yield len(t.correct) > 1, not t.correct[0]
 
 
-def _decision(name: str) -> Callable[..., metrics.Estimate]:
-    """Return a figure of verdicts, computed over decisions: what was refined was called wrong."""
+def _over(
+    name: str, judge: Callable[[metrics.Trajectory], metrics.Judgement | None]
+) -> Callable[..., metrics.Estimate]:
+    """Return a figure of verdicts, computed over something else of each trajectory."""
     figure = next(metric for metric in metrics.verification if metric.name == name)
 
     def compute(trajectories: Sequence[metrics.Trajectory]) -> metrics.Estimate:
-        decided = [
-            replace(
-                t,
-                judgements=(
-                    metrics.Judgement(t.correct[0], "wrong" if len(t.correct) > 1 else "correct"),
-                ),
-            )
-            for t in trajectories
-            if t.scored
-        ]
-        return replace(figure.compute(decided), n_total=len(trajectories))
+        judged = [(t, judge(t)) for t in trajectories if t.scored]
+        told = [replace(t, judgements=(said,)) for t, said in judged if said]
+        return replace(figure.compute(told), n_total=len(trajectories))
 
     return compute
+
+
+def _decision(t: metrics.Trajectory) -> metrics.Judgement:
+    return metrics.Judgement(t.correct[0], "wrong" if len(t.correct) > 1 else "correct")
+
+
+def _edits(t: metrics.Trajectory) -> metrics.Judgement | None:
+    ratio = t.facts.get("edit_ratio")
+    return metrics.Judgement(True, None, ratio) if isinstance(ratio, int | float) else None
 
 
 def _metric(
     name: str, title: str, definition: str, compute: Callable[..., metrics.Estimate]
 ) -> metrics.Metric:
-    lower = name in {"p_c2i", "flagged_c2i"}
-    return metrics.Metric(
-        name, title, definition, "lower" if lower else "higher", "fraction", "verification", compute
-    )
+    way: Literal["higher", "lower"] = "lower" if name in {"p_c2i", "flagged_c2i"} else "higher"
+    return metrics.Metric(name, title, definition, way, "fraction", "verification", compute)
 
 
 p_c2i = _metric(
@@ -141,7 +143,7 @@ refine_acc = _metric(
     "refine_acc",
     "Refine decision acc",
     "Share of first answers that were refined and wrong, or kept and right: (TP + TN) / n.",
-    _decision("verdict_acc"),
+    _over("verdict_acc", _decision),
 )
 
 refine_precision = _metric(
@@ -155,15 +157,27 @@ refine_recall = _metric(
     "refine_recall",
     "Refine decision recall",
     "Of the first answers that were wrong, the share that was refined: TP / (TP + FN).",
-    _decision("error_recall"),
+    _over("error_recall", _decision),
 )
 
 refine_f1 = _metric(
     "refine_F1",
     "Refine decision F1",
     "Harmonic mean of precision and recall of the decision: 2 TP / (2 TP + FP + FN).",
-    _decision("verdict_F1_wrong"),
+    _over("verdict_F1_wrong", _decision),
 )
 
 refine_decision = (refine_acc, refine_precision, refine_recall, refine_f1)
 """For methods whose first decision is whether to refine: what was not kept was refined."""
+
+edit_ratio = metrics.Metric(
+    "edit_ratio",
+    "Edits",
+    "Mean edit distance of the first two answers over the length of both: "
+    "mean(edits / (|a1| + |a2|)) (2409.12917).",
+    direction="none",
+    unit="fraction",
+    group="decomposition",
+    compute=_over("verdict_score", _edits),
+)
+"""For methods that note it as the fact `edit_ratio`."""

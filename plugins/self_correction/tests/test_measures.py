@@ -7,6 +7,7 @@ from evaluators.testing import play
 from redraft_self_correction.ask_refine_trust import ask_refine_trust
 from redraft_self_correction.in_response_verify import in_response_verify
 from redraft_self_correction.progco import progco
+from redraft_self_correction.two_turn_neutral import two_turn_neutral
 
 RIGHT, WRONG = "Answer: 42", "Answer: 41"
 APPROVED, REJECTED = "Verdict: correct", "Verdict: wrong"
@@ -83,3 +84,14 @@ class TestRefineDecision:
     def test_stands_beside_the_methods_that_decide(self, method: Evaluator) -> None:
         told = {metric.name for metric in method.metrics}
         assert {"refine_acc", "refine_precision", "refine_recall", "refine_F1"} < told
+
+
+class TestEditRatio:
+    async def test_is_the_mean_distance_of_both_attempts(self) -> None:
+        found = await rows(two_turn_neutral, [["abcd", "abcd"], ["kitten", "sitting"], ["", ""]])
+        estimate = metrics.get("edit_ratio").compute(found)
+        assert (estimate.value, estimate.n, estimate.n_total) == (pytest.approx(3 / 26), 2, 3)
+
+    async def test_is_null_for_methods_that_note_none(self) -> None:
+        found = await rows(ask_refine_trust, [[RIGHT, APPROVED]])
+        assert metrics.get("edit_ratio").compute(found).value is None
