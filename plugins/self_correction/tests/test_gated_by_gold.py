@@ -177,6 +177,10 @@ class TestReflections:
         [
             ("4, 14, 4.5, 1,4 and 4.", ["4"], f"{MASK}, 14, 4.5, 1,4 and {MASK}.", 2),
             ("1204, 1,204, 1204.00 or 1204.5", ["1,204"], f"{MASK}, {MASK}, {MASK} or 1204.5", 3),
+            ("3.5, 3.50 or 3.55", ["3.50"], f"{MASK}, {MASK} or 3.55", 2),
+            ("0.5 is .5, not 5", ["0.5"], f"{MASK} is {MASK}, not 5", 2),
+            ("7 apples, 7.0", ["7 apples", "7"], f"{MASK}, {MASK}", 2),
+            ("is:\n-42, -421", ["42"], f"is:\n-{MASK}, -421", 1),
             ("-2 and 26 - 2", ["-2"], f"{MASK} and 26 - 2", 1),
             ("Yes, yes", ["yes"], f"{MASK}, {MASK}", 2),
             ("A cat is a cat", ["A", "cat"], f"{MASK} {MASK} is a {MASK}", 3),
