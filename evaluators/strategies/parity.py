@@ -9,20 +9,33 @@ from evaluators.errors import BadTask
 from evaluators.model import Sample
 from evaluators.strategies.packs import PromptPack
 
+_NUMBER = (
+    r"(?:\d+|a hundred|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-\w+)?"
+    r"|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w{3,5}teen)"
+)
+
 MARKERS = {
     r"\boxed{}": r"\\boxed\b",
     "####": r"####",
     "JSON": r"\bjson\b",
     "XML": r"\bxml\b|</?answer>",
+    "YAML": r"\byaml\b",
+    "LaTeX": r"\blatex\b",
+    "brackets": r"\b(?:square|curly|double) (?:brackets|braces)\b",
+    "items in a row": r"\b(?:comma|semicolon)[- ]separated\b"
+    r"|\bseparated by (?:commas|semicolons)\b",
     "a code block": r"```|\bcode block\b",
     "an option letter": r"\b(?:option|choice|answer)(?:'s)? letter\b|\bletter of (?:the|your)\b"
+    r"|\b(?:only|just) the letter\b|\bthe letter (?:only|alone)\b"
     r"|\(A\)(?:,? or |, ?)\(?B\)?|\bA, B, C\b",
-    "a sentence with the answer": r"\banswer is:? ?(?:\(?[XYZN]\)?(?![\w'’])|[<\[{(_.…])",
+    "a sentence with the answer": r"\banswer is:? ?(?:\$?\(?[XYZN]\)?(?!\w|['’]\w)|[<\[{(_.…])",
     "a line with the answer": r"^\s*(?:final )?answer: ?[<\[{(_.…]",
     "one word or number": r"\b(?:one|single) (?:word|number|integer|letter)\b",
     "a length": r"\b(?:at most|no more than|fewer than|less than|within|under|exactly) "
-    r"(?:\d+|one|two|three|four|five|ten) (?:words?|sentences?|lines?|characters?|paragraphs?)\b",
-    "decimal places": r"\bdecimal places?\b|\bround(?:ed)? to\b",
+    rf"{_NUMBER} (?:words?|sentences?|lines?|characters?|paragraphs?)\b",
+    "decimal places": rf"\bdecimal places?\b|\bround(?:ed)? to\b|\b{_NUMBER} decimals\b",
+    "a kind of number": r"\bas an? (?:integer|whole number|fraction|decimal|percentage)\b"
+    r"|\banswer (?:must|should) be an? (?:integer|whole number|fraction|decimal|percentage)\b",
 }
 """Forms of an answer by what gives a demand for them away."""
 

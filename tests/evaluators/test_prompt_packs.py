@@ -97,6 +97,16 @@ class TestFolder:
         (found,) = find_packs(tmp_path, KNOWN)
         assert (found.pack, found.problem) == (None, f"others may write to {exposed}")
 
+    def test_refuses_a_link_to_what_others_may_change(self, tmp_path: Path) -> None:
+        packs, elsewhere = tmp_path / "packs", tmp_path / "text"
+        packs.mkdir()
+        pack_at(packs / "mine", family__method__again="Do it again.")
+        elsewhere.write_text("Do it again.")
+        elsewhere.chmod(0o666)
+        (packs / "mine" / "family" / "method" / "ask.txt").symlink_to(elsewhere)
+        (found,) = find_packs(packs, KNOWN)
+        assert found.problem == "others may write to mine/family/method/ask.txt"
+
     def test_refuses_a_name_that_is_not_there(self, tmp_path: Path) -> None:
         pack_at(tmp_path / "mine", family__method__again="Do it again.")
         with pytest.raises(NotInstalled, match="Did you mean paper"):
@@ -254,6 +264,18 @@ class TestParity:
             ("Use at most 20 words.", "a length"),
             ("Round to two decimal places.", "decimal places"),
             ("Put the program in a ```python block.", "a code block"),
+            ("Reply with only the letter.", "an option letter"),
+            ("End with 'The answer is N'.", "a sentence with the answer"),
+            ("End with: The final answer is $N.", "a sentence with the answer"),
+            ("Keep it under fifty words.", "a length"),
+            ("Enclose it in double brackets.", "brackets"),
+            ("List them separated by commas.", "items in a row"),
+            ("A comma-separated list, please.", "items in a row"),
+            ("Write it in LaTeX.", "LaTeX"),
+            ("Write it as YAML.", "YAML"),
+            ("Give three decimals.", "decimal places"),
+            ("Answer as a fraction.", "a kind of number"),
+            ("Your answer must be an integer.", "a kind of number"),
         ],
     )
     def test_knows_a_demand_when_it_sees_one(self, text: str, form: str) -> None:
@@ -266,6 +288,8 @@ class TestParity:
             "The answer is wrong; answer once more in the form that the question asked for.",
             "Finish with a line that says Verdict: correct or Verdict: wrong.",
             "Rate the response from 1 to 10. Write Choice: N.",
+            "The answer is N's and nobody else's; under all of these words it is a fraction off.",
+            "If a letter is missing, say which. Brackets that do not match are mistakes.",
         ],
     )
     def test_takes_no_other_words_for_one(self, text: str) -> None:
