@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from evaluators.controls import ControlComparison, PlannedControl, compare_control
+from evaluators.metrics import Estimate, Significance, interval_p
 from evaluators.metrics.decompose import macro_of
 from leaderboard.boards.compare import shared_tasks
 from leaderboard.boards.models import Against, Entry
@@ -57,12 +58,22 @@ def _compared(held: RunControl) -> dict[str, Any]:
     for side in SIDES:
         means = macro_of({task: _side(comparison, side) for task, comparison in found.items()})
         estimates[side] = {name: estimate.to_json() for name, estimate in means.items()}
+    if difference:
+        estimates["significance"] = significance_of(found, difference["difference"]).to_json()
     return {
         "estimates": estimates,
         "tasks": tasks,
         "gain": difference["difference"].value if difference else None,
         "n": sum(comparison.paired.n for comparison in found.values()),
     }
+
+
+def significance_of(found: Mapping[str, ControlComparison], mean: Estimate) -> Significance:
+    """Return the exact test of a single task; of several, what the mean's interval says."""
+    if len(found) == 1:
+        return next(iter(found.values())).significance
+    p = interval_p(mean)
+    return Significance(p, "none" if p is None else "interval of the mean")
 
 
 def _by_task(held: RunControl) -> Iterator[tuple[str, ControlComparison]]:

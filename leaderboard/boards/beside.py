@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from django.db.models import QuerySet
 
 from evaluators.controls.planning import SIZE
-from evaluators.metrics import Estimate, null
-from leaderboard.boards.figures import DASH, FEW, figure, number, short_reason
+from evaluators.metrics import Estimate, holm, null
+from leaderboard.boards.figures import DASH, FEW, figure, number, short_reason, tested
 from leaderboard.boards.models import Against, Entry
 from leaderboard.boards.params import changed_params
 from leaderboard.core.rendering import Figure
@@ -27,6 +27,8 @@ class Beside:
     held: RunControl
     against: Against | None
     """None until both runs are on the board, and while the control may not be read."""
+    p_holm: float | None = None
+    """Of the difference, corrected for how many runs the row is held against."""
 
     @property
     def control(self) -> Run | None:
@@ -41,6 +43,13 @@ class Beside:
             stored = self.against.estimates.get("difference")
             return Estimate.from_json(stored) if stored else null("no task can be compared")
         return null(_why_not(self.held))
+
+    @property
+    def p(self) -> float | None:
+        """How likely chance alone makes such a difference; None where there is no test."""
+        sides = self.against.estimates if self.against is not None else {}
+        found: float | None = sides.get("significance", {}).get("p")
+        return found
 
     @property
     def accuracy(self) -> Estimate:
@@ -91,7 +100,17 @@ def beside_of(entries: Iterable[Entry]) -> dict[int, dict[str, Beside]]:
         pk = by_run[held.run_id]
         public = held.control is not None and held.control.published
         found[pk][held.kind] = Beside(held, compared.get((pk, held.kind)) if public else None)
-    return found
+    return {pk: _corrected(beside) for pk, beside in found.items()}
+
+
+def _corrected(beside: Mapping[str, Beside]) -> dict[str, Beside]:
+    """Correct a row's p-values by Holm; a run that is two controls counts once."""
+    ps = {b.held.control_id: b.p for b in beside.values() if b.p is not None}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    return {
+        kind: replace(b, p_holm=adjusted[b.held.control_id] if b.p is not None else None)
+        for kind, b in beside.items()
+    }
 
 
 def gain_figure(entry: Entry, kind: str, beside: Mapping[str, Beside]) -> Figure:
@@ -108,14 +127,15 @@ def difference_figure(found: Beside) -> Figure:
     if difference.value is None:
         return _dash(difference.reason, found.label)
     control = number(found.accuracy.value, "share")
-    shown = replace(
-        figure(difference, "delta"),
+    shown = tested(figure(difference, "delta"), difference, found.p_holm)
+    few = difference.n < FEW
+    return replace(
+        shown,
         against=f"against {control}",
         detail="; ".join((found.label, *found.costs)),
+        note=f"fewer than {FEW}" if few else shown.note,
+        tone="weak" if few else shown.tone,
     )
-    if difference.n < FEW:
-        return replace(shown, note=f"fewer than {FEW}", tone="weak")
-    return shown
 
 
 def gains(entries: QuerySet[Entry], kind: str) -> dict[int, tuple[float | None, int]]:

@@ -11,13 +11,16 @@ from django.core.cache import cache
 from evaluators.formats.comparing import cost_differences
 from evaluators.metrics import Comparison, Estimate, Trajectory, compare, get, holm
 from evaluators.metrics.trajectory import Graded
-from leaderboard.boards.figures import figure
+from leaderboard.boards.figures import figure, tested
 from leaderboard.boards.models import TaskEntry
 from leaderboard.core.rendering import Figure
 from leaderboard.runs.models import Run, SampleResult
 
 MOST = 3
 """Runs on one page; the first is the reference."""
+
+PRIMARY_METRIC = "acc@last"
+"""What the test of a comparison is about."""
 
 SHOWN = 50
 """Samples listed per task."""
@@ -38,11 +41,14 @@ Row = Mapping[str, Any]
 class Line:
     """One figure of both sides, and the paired difference."""
 
+    name: str
     title: str
     definition: str
     left: Figure
     right: Figure
     difference: Figure
+    estimate: Estimate
+    """Of the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Shown:
     """One task as the page shows it."""
 
     told: Told
+    lines: tuple[Line, ...]
     p_holm: float | None
     pairs: Sequence[Pair]
     total: int
@@ -115,7 +122,14 @@ def versus(runs: Sequence[Run], show: str) -> list[Versus]:
 def _shown(told: Told, corrected: Iterator[float], show: str) -> Shown:
     pairs = told.listed(show)
     p = None if told.p is None else next(corrected)
-    return Shown(told, p, pairs[:SHOWN], len(pairs))
+    return Shown(told, tuple(_tested(line, p) for line in told.lines), p, pairs[:SHOWN], len(pairs))
+
+
+def _tested(line: Line, p_holm: float | None) -> Line:
+    """Colour the difference of the last answers by its test, which is corrected for all tasks."""
+    if line.name != PRIMARY_METRIC or line.estimate.value is None:
+        return line
+    return replace(line, difference=tested(line.difference, line.estimate, p_holm))
 
 
 def _cached(left: Run, right: Run) -> list[Told]:
@@ -250,11 +264,13 @@ def _lines(
         metric = get(name)
         style = "tokens_out" if name == "tokens_computed" else name
         yield Line(
+            name,
             metric.title,
             metric.definition,
             figure(metric.compute(a), style),
             figure(metric.compute(b), style),
             _difference(difference, style),
+            difference,
         )
 
 

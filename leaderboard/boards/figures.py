@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from evaluators.metrics import Estimate
+from evaluators.metrics import CONFIDENCE, Estimate
 from leaderboard.core.rendering import Figure
 
 Unit = Literal["share", "points", "ratio", "count", "mean"]
@@ -96,6 +96,25 @@ def figure(estimate: Estimate, metric: str, denominator: int | None = None) -> F
     )
 
 
+def tested(shown: Figure, difference: Estimate, p_holm: float | None) -> Figure:
+    """Return the figure of one difference among several: coloured only if it outlives Holm."""
+    if p_holm is None:
+        return shown
+    significant = p_holm < 1 - CONFIDENCE
+    tone = ("gain" if (difference.value or 0) > 0 else "loss") if significant else "quiet"
+    words = [
+        "tasks left out" if "left out" in difference.reason else "",
+        "" if significant else "not significant",
+        f"p {p_text(p_holm)} (Holm)",
+    ]
+    return replace(shown, note=", ".join(filter(None, words)), tone=tone)
+
+
+def p_text(p: float) -> str:
+    """Write a p-value to three digits, never as 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def short_reason(reason: str) -> str:
     """Return the reason without its frame and without its second half."""
     return reason.removeprefix("null in every task: ").partition(":")[0]
@@ -122,7 +141,7 @@ def _note(estimate: Estimate, style: Style, *, few: bool) -> str:
     if few:
         return f"fewer than {FEW}"
     if not estimate.has_interval:
-        return short_reason(estimate.reason)
+        return short_reason(estimate.reason) or "no interval"
     if style.unit == "points" and undecided(estimate):
         return "not significant"
     return "tasks left out" if "left out" in estimate.reason else ""

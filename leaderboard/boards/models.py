@@ -75,7 +75,8 @@ class Against(models.Model):
     """As `leaderboard.runs.models.RunControl` names it."""
     control = models.ForeignKey(Entry, models.CASCADE, related_name="controlled")
     estimates = models.JSONField(default=dict)
-    """The row less its control, by metric: macro means of the paired differences by task."""
+    """The row less its control: the macro mean of the paired differences by task, with its test;
+    and the means of either side."""
     tasks = models.JSONField(default=dict)
     """By task: samples in both and on one side only, differences, the test of the last answers."""
     gain = models.FloatField(null=True)

@@ -104,7 +104,7 @@ def export_header() -> list[str]:
         if column.metric or column.control:
             names += [f"{column.key}{part}" for part in PARTS]
         if column.control:
-            names += [f"{column.key}_control", f"{column.key}_run"]
+            names += [f"{column.key}_p_holm", f"{column.key}_control", f"{column.key}_run"]
     return [*names, "cl_denominator", "cs_denominator", "net_flips", "n", "n_total", "state", "run"]
 
 
@@ -170,6 +170,7 @@ def _beside_export(beside: Mapping[str, Beside]) -> dict[str, Scalar]:
     for column in BESIDE:
         if (found := beside.get(column.control)) is not None:
             data |= _parts(column.key, found.difference)
+            data[f"{column.key}_p_holm"] = found.p_holm
             data[f"{column.key}_control"] = found.accuracy.value
             data[f"{column.key}_run"] = found.control.public_id if found.control else None
     return data

@@ -346,6 +346,7 @@ def held(
         control=control,
         estimates={
             "difference": means["difference"].to_json(),
+            "significance": found.significance.to_json(),
             "control": {name: e.to_json() for name, e in found.paired.left.items()},
             "method": {name: e.to_json() for name, e in found.paired.right.items()},
         },

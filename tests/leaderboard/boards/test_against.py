@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from leaderboard.boards.against import hold_against
+from evaluators.controls import PlannedControl, compare_control
+from evaluators.metrics import interval_p
+from evaluators.metrics.decompose import macro_of
+from leaderboard.boards.against import hold_against, significance_of
 from leaderboard.boards.models import Against, Entry
 from leaderboard.boards.services import refresh
 from leaderboard.runs import services
 from leaderboard.runs.models import Run, RunControl, State
+from tests.leaderboard.factories import Flips
 from tests.leaderboard.runs.conftest import (  # noqa: F401 - fixtures
     begin,
     evaluators,
@@ -63,6 +67,21 @@ def test_a_difference_for_every_control_that_came_in(method, complete):
     assert (task["n"], task["label"]) == (16, "single_pass")
     assert task["significance"] == {"p": 0.125, "test": "mcnemar exact"}
     assert task["difference"]["method"] == "newcombe paired"
+    assert held.estimates["significance"] == task["significance"]  # one task: its exact test
+
+
+def test_several_tasks_are_tested_by_the_interval_of_their_mean(db):
+    planned = PlannedControl("greedy", "single_pass", {})
+    sides = [Flips(0, 0, 8, 8), Flips(0, 0, 4, 12)]
+    tasks = {
+        task: compare_control(planned, *(flips.trajectories(task) for flips in sides))
+        for task in ("one", "two")
+    }
+    mean = macro_of({task: {"difference": c.difference} for task, c in tasks.items()})["difference"]
+    test = significance_of(tasks, mean)
+    assert test.test == "interval of the mean"
+    assert test.p == interval_p(mean)
+    assert 0 < test.p < min(c.significance.p for c in tasks.values())
 
 
 def test_one_run_may_be_several_controls(method, complete):

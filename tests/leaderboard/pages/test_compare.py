@@ -100,6 +100,17 @@ def test_several_are_corrected(owner, finished, other):
     ]
 
 
+def test_the_last_answers_are_coloured_by_their_corrected_test(owner, finished):
+    """4 to 0 of 8: the interval leaves 0 out, the exact test does not call it significant."""
+    ((shown,),) = [
+        one.tasks for one in versus([finished, another(owner, finished, ["cc"] * 8)], "all")
+    ]
+    line = next(line for line in shown.lines if line.name == "acc@last")
+    assert (line.estimate.low > 0, shown.p_holm) == (True, 0.125)
+    assert line.difference.tone == "quiet"
+    assert line.difference.note == "not significant, p 0.125 (Holm)"
+
+
 def test_left_out_samples_are_counted(client, owner, finished):
     few = another(owner, finished, ["cc", "ci", "ic"])
     assert "left out: 5 only in the reference, 0 only in the other" in (
