@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluators.metrics import Estimate, get, null
 from leaderboard.boards.beside import Beside, difference_figure, gain_figure
@@ -28,6 +28,9 @@ SHOWN = (
 )
 """Figures of every method: metric, title, unit."""
 
+MOST_ROWS = 40
+"""Rows of a suite beyond which mere controls are left out, unless they are asked for."""
+
 VERDICTS = (
     "verdict_acc", "error_recall", "correct_precision", "verdict_TPR", "verdict_TNR",
     "verdict_F1_wrong", "location_acc", "location_acc_mistake", "location_acc_sound",
@@ -49,6 +52,9 @@ class Gain:
     """What the control is."""
     costs: list[str]
     """What both spent, in words."""
+    p: float | None = None
+    p_holm: float | None = None
+    """Corrected for how many runs the method is held against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ class SuiteTable:
     """Kinds of controls that some method has, with their titles."""
     verdicts: list[tuple[str, str]]
     """Figures of verdicts that some method has: title and definition."""
+    left_out: int = 0
+    """Mere controls that have no row here, because there are so many."""
 
     @property
     def held(self) -> list[MethodRow]:
@@ -85,19 +93,22 @@ class SuiteTable:
 
 
 def suite_tables(
-    entries: Sequence[Entry], beside: Mapping[int, Mapping[str, Beside]]
+    entries: Sequence[Entry], beside: Mapping[int, Mapping[str, Beside]], *, whole: bool
 ) -> Iterator[SuiteTable]:
     """Yield the methods of a model suite by suite, the most accurate first.
 
     Args:
         entries: Rows of one model, with their runs.
         beside: Their controls, by row and kind.
+        whole: Mere controls have rows however many there are.
     """
     by_suite: dict[int, list[Entry]] = {}
     for entry in entries:
         by_suite.setdefault(entry.suite_id, []).append(entry)
     for found in by_suite.values():
-        yield _table(found, beside)
+        own = [entry for entry in found if not entry.run.control_only]
+        kept = found if whole or len(found) <= MOST_ROWS else own or found
+        yield replace(_table(kept, beside), left_out=len(found) - len(kept))
 
 
 def _table(entries: Sequence[Entry], beside: Mapping[int, Mapping[str, Beside]]) -> SuiteTable:
@@ -132,5 +143,13 @@ def _gain(entry: Entry, kind: str, beside: Mapping[str, Beside]) -> Gain:
         shown = gain_figure(entry, kind, beside)
         return Gain(kind, null(shown.note), shown, "", "", [])
     control = found.control if found.against is not None else None
-    run = control.public_id if control is not None else ""
-    return Gain(kind, found.difference, difference_figure(found), run, found.label, found.costs)
+    return Gain(
+        kind,
+        found.difference,
+        difference_figure(found),
+        control.public_id if control is not None else "",
+        found.label,
+        found.costs,
+        found.p,
+        found.p_holm,
+    )

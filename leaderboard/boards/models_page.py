@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -12,7 +13,7 @@ from django.db.models import Q
 from evaluators.metrics import Estimate
 from leaderboard.accounts.models import User
 from leaderboard.boards.beside import beside_of
-from leaderboard.boards.figures import figure
+from leaderboard.boards.figures import figure, p_text
 from leaderboard.boards.methods_table import SuiteTable, suite_tables
 from leaderboard.boards.models import Entry, TaskEntry
 from leaderboard.boards.params import changed_params
@@ -23,6 +24,8 @@ from leaderboard.runs.access import visible_runs
 from leaderboard.runs.models import Run
 
 RUNS = 200
+TASK_ROWS = 24
+"""Tasks, over all methods, whose figures the page shows unasked; those of the others are a link."""
 SHOWN = ("acc@1", "acc@last", "delta", "CL", "CS", "RSS", "extra_tokens", "calls")
 """Columns of the decomposition, by metric name."""
 
@@ -63,21 +66,30 @@ class ModelPage:
     """Runs of other models whose critic or judge it played."""
     suites: list[SuiteTable]
     """Its methods beside each other, suite by suite."""
+    opened: frozenset[str]
+    """Public ids of the runs that are shown task by task."""
     columns: tuple[str, ...] = SHOWN
 
     @property
-    def own(self) -> list[Method]:
-        """What was submitted, task by task."""
-        return [method for method in self.methods if not method.entry.run.control_only]
+    def by_task(self) -> list[Method]:
+        """What is shown task by task."""
+        return [m for m in self.methods if m.entry.run.public_id in self.opened]
 
     @property
-    def controls(self) -> list[Method]:
-        """What was made to hold others against alone."""
-        return [method for method in self.methods if method.entry.run.control_only]
+    def folded(self) -> list[Method]:
+        """What is shown so on demand."""
+        return [m for m in self.methods if m.entry.run.public_id not in self.opened]
 
 
-def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
-    """Read a model's page in seven queries."""
+def model_page(
+    model: LanguageModel, user: User | AnonymousUser, *, opened: str = "", whole: bool = False
+) -> ModelPage:
+    """Read a model's page in seven queries.
+
+    Args:
+        opened: The one run that is to be shown task by task; empty for the first few.
+        whole: Leave no controls out of tables that are too long with them.
+    """
     runs = list(visible_runs(user).filter(model=model).order_by("-id")[:RUNS])
     helped = Q(critic_model=model) | Q(judge_model=model)
     as_other = list(visible_runs(user).filter(helped).order_by("-id")[:RUNS])
@@ -105,8 +117,17 @@ def model_page(model: LanguageModel, user: User | AnonymousUser) -> ModelPage:
         )
         for entry in entries
     ]
-    suites = list(suite_tables(entries, beside_of(entries)))
-    return ModelPage(model, runs, methods, as_other, suites)
+    suites = list(suite_tables(entries, beside_of(entries), whole=whole))
+    shown = frozenset([opened]) if opened else _first(methods)
+    return ModelPage(model, runs, methods, as_other, suites, shown)
+
+
+def _first(methods: list[Method]) -> frozenset[str]:
+    """Return the runs that are shown task by task unasked: submitted ones, as many as fit."""
+    submitted = [method for method in methods if not method.entry.run.control_only]
+    rows = list(accumulate(len(method.tasks) for method in submitted))
+    fitting = [m for m, so_far in zip(submitted, rows, strict=True) if so_far <= TASK_ROWS]
+    return frozenset(m.entry.run.public_id for m in fitting or submitted[:1])
 
 
 def _task_row(task: TaskEntry) -> TaskRow:
@@ -133,8 +154,7 @@ def _p_value(significance: Mapping[str, Any]) -> str:
     p = significance.get("p")
     if p is None:
         return "–"
-    text = "< 0.001" if p < 0.001 else f"{p:.3f}"
-    return f"{text} ({significance.get('test')})"
+    return f"{p_text(p)} ({significance.get('test')})"
 
 
 def _counts(data: Mapping[str, Any], estimates: Mapping[str, Estimate]) -> Mapping[str, int] | None:
@@ -160,6 +180,8 @@ def _against(page: ModelPage) -> dict[int, list[dict[str, object]]]:
                 "control": gain.label or None,
                 "run": gain.control or None,
                 "difference": gain.estimate.to_json(),
+                "p": gain.p,
+                "p_holm": gain.p_holm,
             }
             for gain in row.gains
         ]

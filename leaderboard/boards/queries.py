@@ -42,11 +42,33 @@ ROWS = {"methods": "what was submitted", "controls": "mere controls"}
 
 
 @dataclass(frozen=True, slots=True)
+class Tab:
+    """A suite as a board offers it."""
+
+    suite: Suite
+    rows: int
+    used: bool
+    """Something was submitted on it that belongs on this board."""
+
+    @property
+    def key(self) -> str:
+        """How a URL names the suite: by name, an older version by its digest besides."""
+        name, digest = self.suite.name, self.suite.digest
+        return name if self.suite.current else f"{name}@{digest[:8]}"
+
+    @property
+    def busy(self) -> tuple[bool, int, bool, int]:
+        """How much there is to see; where there is nothing, the shortest suite goes first."""
+        return self.suite.current, self.rows, self.used, -len(self.suite.definition)
+
+
+@dataclass(frozen=True, slots=True)
 class BoardView:
     """What a reader asked to see of a board; all of it is in the URL."""
 
     suite: Suite | None
-    suites: Sequence[Suite]
+    tabs: Sequence[Tab]
+    """The suites on offer."""
     oracle: bool = False
     evaluator: str = ""
     model: str = ""
@@ -77,15 +99,11 @@ def read_view(query: QueryDict, *, oracle: bool) -> BoardView:
     Raises:
         BadRequest: A value is not one of those on offer.
     """
-    suites = list(
-        Suite.objects.annotate(rows=Count("entries", filter=Q(entries__oracle=oracle)))
-        .filter(Q(current=True) | Q(rows__gt=0))
-        .order_by("name", "-current", "-id")
-    )
-    by_key = {suite_key(suite): suite for suite in suites}
-    busiest = max(suites, key=lambda suite: (suite.current, suite.rows), default=None)
-    chosen = choice(query, "suite", by_key, suite_key(busiest) if busiest else "")
-    suite = by_key.get(chosen)
+    tabs = _tabs(oracle=oracle)
+    by_key = {tab.key: tab for tab in tabs}
+    busiest = max(tabs, key=attrgetter("busy"), default=None)
+    chosen = choice(query, "suite", by_key, busiest.key if busiest else "")
+    suite = by_key[chosen].suite if chosen else None
     names = sorted(
         set(_board(suite, oracle=oracle).order_by().values_list("evaluator__name", flat=True))
     )
@@ -93,7 +111,7 @@ def read_view(query: QueryDict, *, oracle: bool) -> BoardView:
     direction = choice(query, "dir", ["asc", "desc"], "desc" if sort in FIRST_DESCENDING else "asc")
     return BoardView(
         suite=suite,
-        suites=suites,
+        tabs=tabs,
         oracle=oracle,
         evaluator=choice(query, "evaluator", names),
         model=search(query, "model"),
@@ -107,6 +125,22 @@ def read_view(query: QueryDict, *, oracle: bool) -> BoardView:
     )
 
 
+def _tabs(*, oracle: bool) -> list[Tab]:
+    """Return the current suites, and those before them that have rows."""
+    runs = _runs_of(oracle=oracle).filter(suite=OuterRef("pk"))
+    suites = Suite.objects.annotate(
+        rows=Count("entries", filter=Q(entries__oracle=oracle)), used=Exists(runs)
+    ).filter(Q(current=True) | Q(rows__gt=0))
+    ordered = suites.order_by("name", "-current", "-id")
+    return [Tab(suite, suite.rows, suite.used) for suite in ordered]
+
+
+def _runs_of(*, oracle: bool) -> QuerySet[Run]:
+    """Return the public runs that belong on a board."""
+    gold = Q(evaluator__information="oracle")
+    return Run.objects.filter(gold if oracle else ~gold, published=True)
+
+
 def _columns(query: QueryDict, *, oracle: bool) -> tuple[Column, ...]:
     """Return the columns that a reader chose, in the board's order; without a choice the usual."""
     known = {column.key: column for column in offered(oracle=oracle)}
@@ -114,11 +148,6 @@ def _columns(query: QueryDict, *, oracle: bool) -> tuple[Column, ...]:
     if not chosen:
         return usual(oracle=oracle)
     return tuple(known[key] for key in known if key in chosen | {PRIMARY})
-
-
-def suite_key(suite: Suite) -> str:
-    """Return how a URL names a suite: by name, an older version by its digest besides."""
-    return suite.name if suite.current else f"{suite.name}@{suite.digest[:8]}"
 
 
 def _board(suite: Suite | None, *, oracle: bool) -> QuerySet[Entry]:
@@ -273,10 +302,7 @@ def _of_information(information: str, run: str) -> Q:
 def unfinished_runs(view: BoardView) -> QuerySet[Run]:
     """Return the latest run of each identity without a result: waiting, running or failed."""
     twin = Run.objects.filter(identity=OuterRef("identity"))
-    runs = Run.objects.filter(_filters(view), suite=view.suite, published=True)
-    runs = runs.filter(
-        Q(evaluator__information="oracle") if view.oracle else ~Q(evaluator__information="oracle")
-    )
+    runs = _runs_of(oracle=view.oracle).filter(_filters(view), suite=view.suite)
     return (
         runs.exclude(state=State.COMPLETED)
         .filter(~Exists(twin.filter(Q(state=State.COMPLETED) | Q(id__gt=OuterRef("id")))))

@@ -18,13 +18,12 @@ from leaderboard.boards.queries import (
     BoardView,
     board_page,
     read_view,
-    suite_key,
 )
 from leaderboard.boards.rows import export_header, export_rows, rows_of
 from leaderboard.catalog.access import access_model, may_see_location
 from leaderboard.catalog.needs import capabilities
 from leaderboard.core.exports import csv_response, json_response
-from leaderboard.core.listing import choice
+from leaderboard.core.listing import choice, search
 from leaderboard.runs.presentation import explain
 
 
@@ -56,8 +55,8 @@ def _board(request: HttpRequest, *, oracle: bool) -> HttpResponse:
         "offered": offered(oracle=oracle),
         "primary": PRIMARY,
         "first_descending": FIRST_DESCENDING,
-        "suites": [(suite_key(suite), suite) for suite in view.suites],
-        "suite_key": suite_key(view.suite) if view.suite else "",
+        "tab": next((tab for tab in view.tabs if tab.suite == view.suite), None),
+        "unused": [tab for tab in view.tabs if not tab.used and tab.suite != view.suite],
         "informations": INFORMATION,
         "kinds_of_rows": ROWS,
         "unfinished": [
@@ -99,9 +98,16 @@ def _export(
 def model(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show everything about one model: its runs, and what each method did to its answers."""
     row = access_model(request.user, public_id)
-    page, shown = model_page(row, request.user), may_see_location(request.user, row)
+    shown = may_see_location(request.user, row)
     if choice(request.GET, "format", ["html", "json"], "html") == "json":
-        return json_response(model_json(page, show_location=shown))
+        whole = model_page(row, request.user, whole=True)
+        return json_response(model_json(whole, show_location=shown))
+    page = model_page(
+        row,
+        request.user,
+        opened=search(request.GET, "method"),
+        whole=bool(choice(request.GET, "controls", ["all"])),
+    )
     context = {"model": row, "page": page, "show_location": shown}
     context["shown"] = SHOWN
     context["capabilities"] = capabilities(row.capabilities or [])

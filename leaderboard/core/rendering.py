@@ -56,6 +56,11 @@ def name(text: object) -> SafeString:
     return mark_safe(f"<bdi>{_marked(visible_line(str(text)))}</bdi>")  # noqa: S308 - escaped in _marked
 
 
+def breakable(text: object) -> SafeString:
+    """Return such a name that narrow cells may break after an underscore, not within a word."""
+    return mark_safe(name(text).replace("_", "_<wbr>"))  # noqa: S308 - escaped in _marked
+
+
 def _marked(text: str) -> str:
     return _SPELLED.sub(r'<span class="codepoint">\g<0></span>', escape(text))
 
@@ -117,8 +122,9 @@ def cell(figure: Figure) -> SafeString:
     """Return the markup of a figure: value, bar, interval, denominator and reason."""
     small = [part for part in (figure.against, figure.n, figure.method) if part]
     basis = ", ".join(f"<span>{escape(part)}</span>" for part in small)
+    tooltip = f' title="{escape(figure.title)}"' if figure.detail else ""
     pieces = [
-        f'<span class="fig {escape(figure.tone)}" title="{escape(figure.title)}">',
+        f'<span class="fig {escape(figure.tone)}"{tooltip}>',
         f'<span class="value">{escape(figure.text)}</span>',
         _bar(figure),
         f'<span class="bounds">{escape(figure.interval)}</span>' if figure.interval else "",

@@ -16,6 +16,7 @@ from leaderboard.core import rendering
 
 register = template.Library()
 register.filter("name", rendering.name)
+register.filter("breakable", rendering.breakable)
 register.filter("output", rendering.output)
 register.filter("cell", rendering.cell)
 register.filter("visible", rendering.visible)

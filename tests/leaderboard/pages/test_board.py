@@ -336,6 +336,36 @@ class TestControls:
         assert 'class="fig quiet"' in self.cell(client, "beta")
         assert "not significant" in self.cell(client, "beta")
 
+    def test_a_gain_that_holm_takes_away_is_grey(self, client, board):
+        """6 to 0 is p = 0.031 by itself, and 0.062 beside another control that says nothing."""
+        entry = Entry.objects.get(model__label="org/alpha")
+        ours = Flips(0, 0, 56, 64)
+        for kind, theirs in (("sc_calls", Flips(0, 0, 50, 70)), ("greedy", ours)):
+            submission = make.SubmissionFactory(model=entry.model, suite=entry.suite)
+            evaluator = make.EvaluatorFactory(name=f"asked_{kind}", controls=[])
+            run = make.RunFactory(
+                submission=submission, evaluator=evaluator, state=State.COMPLETED, control_only=True
+            )
+            control = make.completed(run, flips={"sums": theirs})
+            make.held(entry, control, kind, ours=ours, theirs=theirs)
+            if kind == "sc_calls":
+                assert "p 0.031 (Holm)" in self.cell(client, "alpha")
+                assert 'class="fig gain"' in self.cell(client, "alpha")
+        cell = self.cell(client, "alpha")
+        assert "not significant, p 0.062 (Holm)" in cell
+        assert 'class="fig quiet"' in cell
+        assert client.get(URL, {"format": "json", "model": "alpha", "rows": "methods"}).json()[
+            "rows"
+        ][0]["over_sc_calls_p_holm"] == pytest.approx(0.0625)
+
+    def test_one_run_that_is_two_controls_is_corrected_for_once(self, client, held):
+        first = held[0]
+        before = self.cell(client, "alpha")
+        RunControl.objects.create(run=first.entry.run, kind="sc_tokens", control=first.control.run)
+        first.pk, first.kind = None, "sc_tokens"
+        first.save()
+        assert self.cell(client, "alpha") == before
+
     def test_sorts_by_the_gain_missing_last(self, client, held):
         order = shown(client, sort="over_sc_calls", rows="methods")
         assert order == ["alpha", "beta", "delta", "perfect", "gamma"]
@@ -435,6 +465,38 @@ class TestColumns:
     def test_the_oracle_board_has_its_own(self, client, board):
         html = client.get(reverse("oracle_board"), {"column": "over_retry"}).content.decode()
         assert 'value="over_retry" checked' in html
+
+
+class TestSuites:
+    def tabs(self, client, name="board", **query) -> tuple[list[str], list[str]]:
+        """Return the suites that have a tab, and those that are named as empty."""
+        html = client.get(reverse(name), query).content.decode()
+        tabs = html.partition('aria-label="Suites">')[2].partition("</ul>")[0]
+        full, _, empty = tabs.partition("without results")
+        return tuple(re.findall(r">([\w-]+)</a>", part) for part in (full, empty))
+
+    def test_those_without_results_have_no_tab(self, client, board):
+        make.SuiteFactory(name="a-first")
+        (suite,) = set(Entry.objects.values_list("suite__name", flat=True))
+        assert self.tabs(client) == ([suite], ["a-first"])
+        assert self.tabs(client, suite="a-first") == (["a-first", suite], [])
+        assert self.tabs(client, "oracle_board")[0] == ["a-first"]  # nothing has run there at all
+
+    def test_an_empty_one_says_what_would_fill_it(self, client, board):
+        make.SuiteFactory(name="a-first")
+        html = client.get(URL, {"suite": "a-first"}).content.decode()
+        assert "Nothing has been evaluated on this suite yet." in html
+        assert f'href="{reverse("suites")}#a-first"' in html
+        assert f'href="{reverse("submit")}?suite=a-first"' in html
+
+    def test_opens_where_something_was_submitted(self, client, board):
+        """Before anything else has completed, not on what comes first by its name."""
+        make.SuiteFactory(name="a-first")
+        suite = make.SuiteFactory(name="queued")
+        gold = make.EvaluatorFactory(name="retry", information="oracle")
+        make.RunFactory(submission=make.SubmissionFactory(suite=suite), evaluator=gold)
+        assert self.tabs(client, "oracle_board")[0] == ["queued"]
+        assert "retry" in client.get(reverse("oracle_board")).content.decode()
 
 
 class TestFinishing:

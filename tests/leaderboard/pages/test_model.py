@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from django.urls import reverse
 
-from evaluators.metrics import null
+from evaluators.metrics import decompose, null
 from evaluators.runtimes import parse_model_args
 from leaderboard.boards.rows import reproduce_command
 from leaderboard.runs.models import State
@@ -102,13 +103,14 @@ class TestMethods:
         return html[start : html.index("</table>", start)]
 
     def test_stand_in_one_table(self, client, finished, beside):
-        table = self.table(client, finished, "Methods")
-        rows = re.findall(r'<a href="#(run_\w+)"><bdi>(\w+)</bdi>', table)
+        table = self.table(client, finished, "Methods").replace("<wbr>", "")
+        rows = re.findall(r'<a href="[^"]*#(run_\w+)"><bdi>(\w+)</bdi>', table)
         assert rows == [
             (finished.public_id, "reask"), (beside.control.run.public_id, "self_consistency"),
         ]  # fmt: skip
         assert table.count('class="fig') == 18
         assert ">control</span>" in table
+        assert table.count('<span class="tag">intrinsic</span>') == 2
 
     def test_each_control_with_difference_interval_and_n(self, client, finished, beside):
         table = self.table(client, finished, "Gains over controls")
@@ -120,6 +122,36 @@ class TestMethods:
         assert f'href="{link}">self_consistency@2</a>' in table
         assert "2.0 calls against 2.0" in table
         assert "tokens against" in table
+
+    def test_a_control_is_shown_task_by_task_on_demand(self, client, finished, beside):
+        control = beside.control.run.public_id
+        table = self.table(client, finished, "Methods")
+        assert f'href="#{finished.public_id}"' in table
+        assert f'href="?method={control}#{control}"' in table
+        html = page(client, finished)
+        assert (f'id="{finished.public_id}"' in html, f'id="{control}"' in html) == (True, False)
+        url = reverse("model", args=[finished.model.public_id])
+        html = client.get(url, {"method": control}).content.decode()
+        assert (f'id="{finished.public_id}"' in html, f'id="{control}"' in html) == (False, True)
+        assert client.get(url, {"method": "nope"}).status_code == 200
+
+    def test_a_model_of_many_methods_keeps_a_small_page(self, client, finished, beside):
+        found = decompose(Flips().trajectories("sums"))
+        by_task = {f"task-{number}": replace(found, task=f"task-{number}") for number in range(6)}
+        submission = make.SubmissionFactory(model=finished.model, suite=finished.suite)
+        for number in range(48):
+            run = make.RunFactory(
+                submission=submission, params={"rounds": number + 2}, state=State.COMPLETED,
+                control_only=number % 2,
+            )  # fmt: skip
+            make.entry_of(run, by_task)
+        url = reverse("model", args=[finished.model.public_id])
+        html = client.get(url).content.decode()
+        assert len(html.encode()) < 500_000
+        assert html.count(" by task") < 8
+        assert "25 mere controls are left out" in html
+        assert "mere controls" not in client.get(url, {"controls": "all"}).content.decode()
+        assert len(client.get(url, {"format": "json"}).json()["results"]) == 50
 
     def test_figures_of_verdicts_where_there_are_some(self, client, finished):
         assert "What they say of answers" not in page(client, finished)
@@ -138,6 +170,9 @@ class TestMethods:
         assert (against["kind"], against["control"]) == ("sc_calls", "self_consistency@2")
         assert against["run"] == beside.control.run.public_id
         assert against["difference"]["value"] == pytest.approx(0.15)
+        p = beside.estimates["significance"]["p"]
+        assert 0 < p < 1
+        assert (against["p"], against["p_holm"]) == (p, p)  # one control: nothing to correct
 
     def test_few_queries_however_many(
         self, client, finished, beside, django_assert_max_num_queries

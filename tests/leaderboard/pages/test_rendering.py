@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from leaderboard.core.rendering import (
     Figure,
+    breakable,
     cell,
     name,
     output,
@@ -72,6 +73,10 @@ class TestPreview:
 
 def test_a_figure_escapes_its_words():
     assert "<b>" not in cell(Figure("<b>", note="<b>", n="<b>", method="<b>", tone='"><b>'))
+
+
+def test_a_long_name_breaks_after_its_underscores_alone():
+    assert breakable("a_b<c") == "<bdi>a_<wbr>b&lt;c</bdi>"
 
 
 def test_a_name_is_isolated():
