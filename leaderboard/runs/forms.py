@@ -25,7 +25,7 @@ class SubmissionForm(forms.Form):
     suite = forms.ModelChoiceField(
         queryset=Suite.objects.filter(current=True),
         to_field_name="name",
-        empty_label=None,
+        empty_label="choose one",
         label="Suite",
     )
     limit = forms.IntegerField(
@@ -59,8 +59,8 @@ class SubmissionForm(forms.Form):
         "equal draws are made once.",
     )
 
-    def __init__(self, data: QueryDict | None = None) -> None:
-        super().__init__(data, label_suffix="")
+    def __init__(self, data: QueryDict | None = None, *, suite: str = "") -> None:
+        super().__init__(data, label_suffix="", initial={"suite": suite})
 
     def clean_replicates(self) -> int:
         """Take one where nothing was typed."""

@@ -35,7 +35,7 @@ def submit(request: HttpRequest) -> HttpResponse:
     data = request.POST if request.method == "POST" else None
     for name in SECRETS:
         conceal(request.POST.get(name, "").strip())
-    page = _Page.read(data, user, preset=request.GET.get("evaluator", ""))
+    page = _Page.read(data, user, preset=request.GET)
     if data is not None and page.complete():
         done = page.submit(user)
         if done is not None:
@@ -61,13 +61,13 @@ class _Page:
     choices: list[EvaluatorChoice]
 
     @classmethod
-    def read(cls, data: QueryDict | None, user: User, *, preset: str) -> _Page:
-        """Fill the forms with what was sent."""
+    def read(cls, data: QueryDict | None, user: User, *, preset: QueryDict) -> _Page:
+        """Fill the forms with what was sent; before that, with what the link to them names."""
         return cls(
             ModelForm(data, user=user),
             {role: ModelForm(data, user=user, prefix=role) for role in WHO},
-            SubmissionForm(data),
-            evaluator_choices(data, preset=preset),
+            SubmissionForm(data, suite=preset.get("suite", "")),
+            evaluator_choices(data, preset=preset.get("evaluator", "")),
         )
 
     @property

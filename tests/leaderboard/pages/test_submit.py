@@ -132,6 +132,14 @@ def test_offers_every_suite_and_presets_an_evaluator(client, catalogue):
     for suite in Suite.objects.filter(current=True):
         assert f'<option value="{suite.name}"' in html
     assert re.findall(r'value="(\w+)" checked', html) == ["reask"]
+    assert '<option value="" selected>choose one</option>' in html  # no suite is anybody's default
+
+
+def test_a_link_presets_the_suite(client, catalogue):
+    suite = Suite.objects.filter(current=True)[0].name
+    html = client.get(reverse("submit"), {"suite": suite}).content.decode()
+    assert f'<option value="{suite}" selected>' in html
+    assert client.get(reverse("submit"), {"suite": "nope"}).status_code == 200
 
 
 SCHEMA = {
