@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -117,6 +118,7 @@ def hold(request: HttpRequest, public_id: str) -> HttpResponseRedirect:
 def submission(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the runs of one submission with their progress."""
     row, runs = access_submission(request.user, public_id)
+    prefetch_related_objects(runs, "shards")
     lines = [(run, run_progress(run, list(run.shards.all()))) for run in runs]
     live = any(run.finished_at is None or awaits_controls(run) for run in runs)
     context = {"submission": row, "lines": lines, "live": live}

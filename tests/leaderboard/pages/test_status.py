@@ -141,6 +141,19 @@ def test_submission_lists_its_runs(client, running):
     assert part.content.decode().startswith('<div id="runs"')
 
 
+def test_a_submission_of_many_runs_takes_few_queries(
+    client, running, django_assert_max_num_queries
+):
+    for number in range(10):
+        run = make.RunFactory(
+            submission=running.submission, params={"rounds": number + 2}, state=State.COMPLETED
+        )
+        make.ShardFactory(run=run, size=40)
+    with django_assert_max_num_queries(6):
+        page = client.get(reverse("submission", args=[running.submission.public_id]))
+    assert page.content.decode().count("/ 40") == 11
+
+
 def test_manifest_is_there_when_sealed(client, finished, running):
     data = client.get(url(finished, "manifest")).json()
     assert data == {"sha256": finished.manifest_sha256, "manifest": {"format": 1}}
