@@ -173,17 +173,27 @@ def require_modes(methods: Sequence[Method], tasks: Sequence[TaskInfo]) -> None:
                 raise BadTask(task=task.name, reason=reason)
 
 
-def require_capabilities(plan: Plan, capabilities: frozenset[str]) -> None:
-    """Refuse methods that need what the model or its runtime lacks, before anything is generated.
+def require_capabilities(
+    plan: Plan, capabilities: frozenset[str], *, role: ModelRole = "actor"
+) -> None:
+    """Refuse methods that need what a model or its runtime lacks, before anything is generated.
+
+    Args:
+        plan: What is to be done.
+        capabilities: What the model of the role can do.
+        role: Who it is; another's than the actor's counts for the methods that ask it alone.
 
     Raises:
         BadModel: A method needs more; the reason names both.
     """
-    for method in plan.methods:
+    label = plan.roles.get(role, plan.model).label
+    asking = [m for m in plan.methods if role == "actor" or role in m.evaluator.roles]
+    for method in asking:
         lacking = sorted(method.evaluator.requires - capabilities)
         if CHAT in lacking:
-            reason = f"it has no chat template, which {method.name} needs for its later turns"
-            raise BadModel(model=plan.model.label, reason=reason)
+            turns = "its later turns" if role == "actor" else f"what it asks the {role}"
+            reason = f"it has no chat template, which {method.name} needs for {turns}"
+            raise BadModel(model=label, reason=reason)
         if lacking:
             reason = f"its runtime lacks {', '.join(lacking)}, which {method.name} needs"
-            raise BadModel(model=plan.model.label, reason=reason)
+            raise BadModel(model=label, reason=reason)

@@ -66,7 +66,8 @@ async def run_plan(
             require_parity(plan.pack, chain.from_iterable(samples.values()))
         needed = _tokens_needed(tasks, samples)
         running = await _start(plan, stack, watcher, needed_tokens=needed)
-        require_capabilities(plan, running["actor"].capabilities)
+        for role, model in running.items():
+            require_capabilities(plan, model.capabilities, role=role)
         runs = Runs(plan, tasks, samples, _shared(plan, running, through), watcher=watcher)
         runs.be_patient_with([m.info.batch_size for m in running.values() if not m.info.stable])
         await runs.finish()

@@ -168,7 +168,8 @@ class Job:
     async def _make(self, evaluator: Evaluator, task: Task, samples: Sequence[Sample]) -> None:
         """Make what is missing, once the runtimes answer."""
         models = await self._runtime.models(self.held)
-        _check_capabilities(evaluator, models["actor"].running)
+        for opened in models.values():
+            _check_capabilities(evaluator, opened.running)
         await self._note(task, models)
         for _ in range(ROUNDS):
             missing = await self._missing(samples)

@@ -90,6 +90,7 @@ def check_capabilities(
         if "chat" in version.requires and not player.has_chat_template:
             reason = f"it has no chat template, and {version.name} lets the {role} speak in a chat"
             raise MissingCapability(model=player.label, reason=reason, missing=["chat"])
+        _check_offers(version, player)
 
 
 def offered(model: LanguageModel) -> frozenset[str] | None:
@@ -107,10 +108,14 @@ def offered(model: LanguageModel) -> frozenset[str] | None:
 
 
 def _check_model(version: EvaluatorVersion, model: LanguageModel) -> None:
-    needed = frozenset(version.requires)
-    if "chat" in needed and not model.has_chat_template:
+    if "chat" in version.requires and not model.has_chat_template:
         reason = f"it has no chat template, and {version.name} holds a conversation"
         raise MissingCapability(model=model.label, reason=reason, missing=["chat"])
+    _check_offers(version, model)
+
+
+def _check_offers(version: EvaluatorVersion, model: LanguageModel) -> None:
+    needed = frozenset(version.requires)
     able = offered(model)
     if able is None or not (missing := sorted(needed - able)):
         return

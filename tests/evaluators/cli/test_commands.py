@@ -177,6 +177,12 @@ class TestRun:
         assert command("run", "review_improve", *ECHO, *critic, *options) == 0
         assert json.loads(capsys.readouterr().out)["roles"] == {"critic": "echo"}
 
+    def test_refuses_a_critic_that_cannot_do_what_it_is_asked(self, capsys) -> None:
+        critic = ["--critic", "echo", "--critic-args", "capabilities=chat+prefix"]
+        assert command("run", "reask", "p_true", *ECHO, *critic, "--limit", "2") == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "its runtime lacks label_likelihood, which p_true needs" in error
+
     def test_replicates_are_trajectories_of_one_sample(self, capsys) -> None:
         sampled = ["--model-args", "sample=true", "--replicates", "5", "--temperature", "1"]
         assert command("run", "reask", *ECHO, *sampled, "--limit", "6", "--json") == 0

@@ -214,6 +214,14 @@ class TestCritics:
         with pytest.raises(MissingCapability, match="lets the critic speak"):
             submit("reask", critic=critic)
 
+    def test_refuses_a_critic_whose_runtime_cannot_do_what_it_is_asked(self, submit, critical):
+        needs = ["chat", "label_likelihood"]
+        EvaluatorVersion.objects.filter(name="reask").update(requires=needs)
+        assert submit("reask", critic=echo(delay=0.25), seed=1)[0].critic_model is not None
+        plain = echo(capabilities="chat+prefix")
+        with pytest.raises(MissingCapability, match="which its runtime echo does not offer"):
+            submit("reask", critic=plain)
+
     def test_needs_the_hardware_of_both(self, submit, critical):
         critic = echo(delay=0.25)
         critic.runtime, critic.args = "vllm", {"tensor_parallel_size": 2}
