@@ -106,7 +106,7 @@ def _found(place: Path, known: Mapping[Key, Prompt]) -> FoundPack:
 def _open_to_all(place: Path) -> Iterator[Path]:
     """Yield what anybody on the machine may change: prompts come from the operator alone."""
     for path in (place, *place.rglob("*")):
-        if not path.is_symlink() and path.stat().st_mode & stat.S_IWOTH:
+        if path.stat().st_mode & stat.S_IWOTH:
             yield path
 
 

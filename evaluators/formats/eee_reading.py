@@ -216,7 +216,7 @@ def _run(aggregate: Mapping[str, Any]) -> RunInfo:
     model, library = (_mapping(aggregate.get(key)) for key in ("model_info", "eval_library"))
     ours = _mapping(library.get("additional_details"))
     details = _mapping(model.get("additional_details"))
-    params = ours.get("params")
+    params, pack = ours.get("params"), ours.get("prompt_pack")
     return RunInfo(
         model=str(model.get("name") or model.get("id") or ""),
         model_source=str(_mapping(model.get("inference_engine")).get("name") or ""),
@@ -227,6 +227,7 @@ def _run(aggregate: Mapping[str, Any]) -> RunInfo:
         model_sha=str(details.get("commit") or ""),
         model_dtype=str(details.get("dtype") or ""),
         fingerprint=str(details.get("fingerprint") or ""),
+        prompt_pack=_mapping(json.loads(pack)) if isinstance(pack, str) else {},
     )
 
 

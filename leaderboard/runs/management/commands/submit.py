@@ -15,8 +15,8 @@ from evaluators.registry import load_evaluator
 from evaluators.runtimes import bundled_models, parse_model_args
 from evaluators.tasks import load_suite
 from leaderboard.accounts.models import User
-from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, Suite
-from leaderboard.catalog.packs import chosen_pack
+from leaderboard.catalog.models import EvaluatorVersion, LanguageModel, PackVersion, Suite
+from leaderboard.catalog.packs import chosen_pack, sync_packs
 from leaderboard.catalog.services import (
     record_suite,
     register_endpoint,
@@ -223,6 +223,8 @@ def _packs(name: str, evaluators: list[str]) -> dict[str, str]:
     """Return the pack by the evaluators that it fits; one that fits none is a mistake."""
     if not name:
         return {}
+    if not PackVersion.objects.filter(installed=True).exists():
+        sync_packs()
     pack = chosen_pack(name)[1]
     fitting = [one for one in evaluators if pack_for(pack, [load_evaluator(one)]).prompts]
     if not fitting:
