@@ -190,6 +190,8 @@ def _found(run: Run, planned: PlannedControl) -> tuple[Run | None, str, str]:
 def _control(run: Run, planned: PlannedControl) -> Run:
     """Find or make the run of a control: of the same model on the same samples, from its seed.
 
+    Where it asks a critic, it asks the run's own.
+
     Raises:
         InputError: It cannot be run here.
     """
@@ -206,7 +208,7 @@ def _control(run: Run, planned: PlannedControl) -> Run:
     version = installed_version(planned.evaluator)
     found, _ = find_or_make(
         asked,
-        wanted(asked, version, planned.params, others={}),
+        wanted(asked, version, planned.params, others=run.others),
         actor=ACTOR,
         control_only=True,
         published=run.published,

@@ -15,7 +15,7 @@ from leaderboard.runs import services
 from leaderboard.runs.errors import Failure
 from leaderboard.runs.invariants import broken
 from leaderboard.runs.models import Node, Run, RunControl, SampleResult, Shard, State, Submission
-from tests.leaderboard.runs.conftest import prepared, record
+from tests.leaderboard.runs.conftest import echo, prepared, record
 
 KINDS = ["greedy", "sc_calls", "sc_tokens", "best_of_n", "null_turn"]
 LIMIT = 6
@@ -94,6 +94,19 @@ class TestMaking:
         Node.objects.filter(result__run=run, kind="answer").update(sampling=drawn)
         services.make_controls()
         assert controls_of(run)["sc_calls"].params == {"samples": 2, "temperature": 1.0}
+
+    def test_best_of_n_is_rated_by_the_critic_of_the_run(self, submit, begin, complete):
+        record("best_of_n")
+        critic, model = echo(delay=0.25), echo(capabilities="chat")
+        (run,) = submit("review_improve", model=model, critic=critic, limit=LIMIT, controls=True)
+        complete.finish(begin(), right=(True,) * 4)
+        services.make_controls()
+        found = controls_of(run)
+        assert (found["best_of_n"].evaluator.name, found["best_of_n"].params["samples"]) == (
+            "best_of_n", 2,
+        )  # fmt: skip
+        assert found["best_of_n"].critic_model == critic
+        assert found["sc_calls"].critic_model is None
 
     def test_without_the_other_vote_the_first_answer_tells(self, complete):
         run = complete()
