@@ -63,6 +63,13 @@ CRITIQUE_TASKS = ("realcritic_gsm8k", "criticbench_thu_math", "bbm_multistep_ari
     show_default=True,
     help="Most tokens of critiques and other texts that are no answers.",
 )
+@click.option(
+    "--reply-tokens",
+    type=click.IntRange(min=64),
+    default=256,
+    show_default=True,
+    help="The same where a method has a limit of its own: its max_tokens is lowered to this.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--controls/--no-controls", default=True, show_default=True)
@@ -94,6 +101,7 @@ def _wanted(options: dict[str, Any]) -> Wanted:
         limit=options["limit"],
         max_tokens=options["max_tokens"],
         free_text_tokens=options["free_text_tokens"],
+        reply_tokens=options["reply_tokens"],
         seed=options["seed"],
         controls=options["controls"],
     )

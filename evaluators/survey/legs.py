@@ -29,6 +29,8 @@ class Wanted:
     """Most generated tokens of an answer; None leaves it to the task."""
     free_text_tokens: int = 96
     """Most generated tokens of anything else, such as a critique."""
+    reply_tokens: int = 256
+    """The same where a method has a limit of its own, for texts that hold critique and answer."""
     seed: int = 0
     in_flight: int = 64
     """Samples of each method that are worked on at once."""
@@ -95,7 +97,7 @@ def _leg(
     limited = task if wanted.max_tokens is None else replace(task, max_tokens=wanted.max_tokens)
     plan = Plan(
         wanted.model,
-        tuple(_method(evaluator) for evaluator in evaluators),
+        tuple(_method(evaluator, wanted.reply_tokens) for evaluator in evaluators),
         (replace(limited, chat=False) if plain else limited,),
         {task.key: wanted.limit},
         seed=wanted.seed,
@@ -106,8 +108,11 @@ def _leg(
     return Leg(task.key, plan, skipped, optional=judging)
 
 
-def _method(evaluator: Evaluator) -> Method:
-    return Method(evaluator, evaluator.bind({}))
+def _method(evaluator: Evaluator, reply_tokens: int) -> Method:
+    params = evaluator.bind({})
+    if params.get("max_tokens", 0) > reply_tokens:
+        params = evaluator.bind({"max_tokens": reply_tokens})
+    return Method(evaluator, params)
 
 
 def _unfit(

@@ -94,8 +94,9 @@ def _preface(survey: Survey) -> str:
     tokens = "as the task says" if s["max_tokens"] is None else f"{s['max_tokens']} tokens"
     return (
         f"Model: `{s['model']['model']}` ({args or 'no arguments'}). {s['limit']} samples per "
-        f"task, answers at most {tokens}, other texts {s['free_text_tokens']}, seed {s['seed']}; "
-        "prompts and parameters are the methods' defaults.\n\n"
+        f"task, answers at most {tokens}, other texts {s['free_text_tokens']}, those with a limit "
+        f"of their own {s['reply_tokens']}, seed {s['seed']}; all other parameters and the prompts "
+        "are the methods' defaults.\n\n"
         "Figures in brackets are 95 % intervals; where the denominator is not n it stands behind "
         "a slash. “computed” is the part of the generated tokens that no other method had asked "
         "for before. “less one greedy answer” and the like are paired differences of the last "

@@ -117,6 +117,16 @@ class TestLegs:
         assert leg.plan.tasks[0].max_tokens == 7
         assert leg.plan.limits.free_text_tokens == 5
 
+    def test_shortens_replies_only_of_methods_that_would_write_longer_ones(self) -> None:
+        names = ["feedback_refine", "reask"]
+        wanted = Wanted(ECHO, (TaskSpec("echo_flips"),), reply_tokens=100)
+        [leg] = plan_legs(wanted, inspect_evaluators(names), offered=ALL)
+        long = replace(wanted, reply_tokens=4096)
+        [as_they_are] = plan_legs(long, inspect_evaluators(names), offered=ALL)
+        asked = {m.name: m.params.get("max_tokens") for m in leg.plan.methods}
+        assert asked == {"feedback_refine": 100, "reask": None}
+        assert as_they_are.plan.methods[0].params["max_tokens"] == 512
+
     def test_leaves_out_what_the_runtime_cannot_do(self) -> None:
         (leg,) = self.legs(
             TaskSpec("echo_flips"), offered=frozenset({"prefix"}), names=["reask", "single_pass"]

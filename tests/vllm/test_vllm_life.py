@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.errors import BadModel
+from evaluators.registry import installed
 from evaluators.runtimes import ModelSpec, open_runtime
 from evaluators.runtimes.leftovers import kill_leftovers, started_by
 
@@ -74,3 +75,19 @@ def test_the_command_line_evaluates_with_it() -> None:
     assert ran.returncode == 0, ran.stderr[-2000:]
     report = json.loads(ran.stdout)
     assert "reask" in json.dumps(report)
+
+
+def test_every_method_runs_on_a_real_model(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "evaluators", "survey", "--out", str(tmp_path), "--json",
+        "--model", "vllm", "--model-args",
+        f"pretrained={NAME},max_model_len=4096,kv_cache_memory_bytes=1000000000",
+        "--task", "rgmc_syllogism:generative", "--limit", "1", "--max-tokens", "16",
+        "--free-text-tokens", "16", "--reply-tokens", "64",
+    ]  # fmt: skip
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout)
+    assert {row["method"] for row in found["rows"]} == {entry.name for entry in installed()}
+    assert [row for row in found["rows"] if row["n_total"] != 1] == []
+    assert (tmp_path / "table.md").read_text().count("| `") == len(found["rows"])
