@@ -15,7 +15,7 @@ from evaluators.model import Json, Reply, TokenLogprob
 TokenScore = Literal["mean", "min", "product"]
 """How the probabilities of several tokens make one score."""
 
-_MARK = re.compile(r"\bscore\W{0,6}(\d{1,3}(?:\.\d{1,3})?)(?![\d.]*\d)", re.IGNORECASE)
+_MARK = re.compile(r"\bscore\W{0,6}?([-−]?\d{1,3}(?:\.\d{1,3})?)(?![\d.]*\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def shuffled(ctx: Context, count: int) -> list[int]:
 def read_mark(text: str, *, most: float) -> float | None:
     """Return the last `Score: N` with N from 0 to `most`; None if there is none."""
     found = _MARK.findall(text)
-    mark = float(found[-1]) if found else math.inf
-    return mark if mark <= most else None
+    mark = float(found[-1].replace("−", "-")) if found else math.inf
+    return mark if 0 <= mark <= most else None
 
 
 def best(scores: Sequence[float | None], *, valid: Sequence[bool]) -> int:

@@ -24,6 +24,8 @@ class TestReadMark:
             ("**Score:** 3", 3.0),
             ("Give a score: 10\nScore: 2", 2.0),
             ("Score: 11", None),
+            ("Score: -3", None),
+            ("Give a score: 10\nScore: −3", None),
             ("Score: 1000", None),
             ("Score: none", None),
             ("I like it", None),
@@ -31,6 +33,25 @@ class TestReadMark:
     )
     def test_reads(self, text: str, mark: float | None) -> None:
         assert ranking.read_mark(text, most=10) == mark
+
+
+class TestReadChoice:
+    @pytest.mark.parametrize(
+        ("text", "index"),
+        [
+            ("Choice: 2", 1),
+            ("**Choice:** 3", 2),
+            ("choice - 1", 0),
+            ("Choice: 1\nChoice: 2.", 1),
+            ("Choice: 0", None),
+            ("Choice: 4", None),
+            ("Choice: -2", None),
+            ("Choice: 1\nChoice: −2", None),
+            ("the second", None),
+        ],
+    )
+    def test_reads(self, text: str, index: int | None) -> None:
+        assert strategies.read_choice(text, 3) == index
 
 
 class TestBest:
