@@ -9,7 +9,8 @@ from typing import Any
 
 from evaluators.errors import BadFile
 from evaluators.tasks.datasets import dataset
-from evaluators.tasks.lm_eval import HarnessTask
+from evaluators.tasks.given import cluster_of
+from evaluators.tasks.lm_eval import Doc, HarnessTask
 from evaluators.tasks.solved import original_of
 
 FIELDS = {
@@ -21,7 +22,8 @@ FIELDS = {
 """What a document's solution is called in it, for `metadata: given:`."""
 
 CLUSTER = "given_question"
-"""The field with the question's place in its own task: its solutions are not independent."""
+"""The field with what solutions share that are not independent: as in the task that was solved, or
+else the question's place there."""
 
 
 def documents(
@@ -67,6 +69,13 @@ def _document(
         "given_correct": row["correct"],
         "given_author": row["generator"],
         "given_answer": row["answer"],
-        CLUSTER: row["sample"],
+        CLUSTER: _cluster(task, doc) or row["sample"],
     }
     return {**doc, **given}
+
+
+def _cluster(task: HarnessTask, doc: Doc) -> str:
+    """Return what puts a document into one cluster with others of its task; empty where nothing."""
+    metadata = task.config.metadata
+    name = metadata.get("cluster") if isinstance(metadata, Mapping) else None
+    return cluster_of(doc, name) if isinstance(name, str) else ""

@@ -169,6 +169,8 @@ class TestMoving:
         home, asked = tmp_path / "home", ["run", "self_consistency", "--task", "fours"]
         home.mkdir()
         write_task().rename(home / "tasks")
+        with (home / "tasks" / "fours.yaml").open("a") as file:
+            file.write("  cluster: answer\n")  # under metadata; it is the same for all
         monkeypatch.chdir(home)  # paths that the caller gives are relative
         model = ["--model", "echo", "--no-controls", "--json", "--include-path"]
         options = ["--param", "samples=8", "--model-args", "sample=true", *model, "tasks"]
@@ -181,6 +183,7 @@ class TestMoving:
         suite = ["--suite", moved / "critique_set.toml", *model, moved, "--out", out]
         assert command("run", "critique_accuracy", *suite) == 0
         (results,) = read_folder(out / "critique_accuracy").results.values()
+        assert {result.sample.cluster for result in results} == {"4"}
         labels = [result.answers[0].grade.correct for result in results]
         assert Counter(labels) == {True: len(labels) // 2, False: len(labels) // 2}
 
