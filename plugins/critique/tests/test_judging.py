@@ -68,7 +68,8 @@ class TestCritiqueAccuracy:
         given = Given("Judgment: correct. [[correct]] Verdict: correct")
         ctx = ScriptedContext(lambda request: request.messages[-1].content, given=given)
         outcome = await critique_accuracy(ctx, ctx.sample, policy=policy, prompt=prompt)
-        assert outcome.verdicts[0].value in {None, "wrong"}
+        blamed = policy.startswith("thu")  # by any word of blame, as its authors read
+        assert outcome.verdicts[0].value == ("wrong" if blamed else None)
         names = [name.split("@")[0] for name in ctx.nodes[1].payload["prompts"]]
         assert names == [f"critique_accuracy/{prompt}"]
 
