@@ -28,6 +28,9 @@ TEMPLATES = {
 DOUBT = Prompt.load("redraft_critique", "critique_by_correction/doubt")
 CHECK = Prompt.load("redraft_critique", "critique_by_correction/check")
 
+STOPS = ("</s>", "<|im_end|>", "<|endoftext|>")
+"""Where critiques end besides, as the authors' do: models without a chat write these out."""
+
 
 @evaluator(
     metrics=[*metrics.decomposition, *metrics.critique],
@@ -72,8 +75,8 @@ async def critique_by_correction(
         "solution": critique.quoted(_text(sample, solution), critique.LABEL),
     }
     chat = [CRITIC.system(), TEMPLATES[template].message(**shown)]
-    asking = {"parents": [solution.node], "temperature": temperature, "max_tokens": max_tokens}
-    replies = await _turns(ctx, chat, turns, asking)
+    limits = {"temperature": temperature, "max_tokens": max_tokens, "stop": STOPS}
+    replies = await _turns(ctx, chat, turns, {"parents": [solution.node], **limits})
     found = [critique.parse_critique(reply.text) for reply in replies]
     checked = {"qualified": await _qualified(ctx, shown, replies[-1])} if check else {}
     corrected = [Answer(one.answer, r.node) for one, r in zip(found, replies, strict=True)]

@@ -59,7 +59,7 @@ class TestCrossCritique:
     async def test_decodes_as_the_paper_does(self) -> None:
         node = (await play(critique_by_correction, [FIXED], given=WRONG)).nodes[1]
         assert (node.sampling.temperature, node.sampling.max_tokens) == (0.0, 2048)
-        assert node.sampling.stop == ()
+        assert node.sampling.stop == ("</s>", "<|im_end|>", "<|endoftext|>")
 
     @pytest.mark.parametrize("template", ["open", "presuming"])
     async def test_tells_what_the_template_presumes(self, template: str) -> None:
