@@ -30,6 +30,7 @@ NOMINAL = 0.5
 COIN = 0.5
 """How often a judge that guesses calls an answer wrong."""
 
+NONE_GIVEN = "the model judged its own answers, of which no half is right by design"
 NO_WRONG_JUDGED = "no answer that was judged is wrong"
 NONE_CONTRADICTORY = "no two answers contradict each other"
 NONE_NOTICED = "no contradiction was noticed"
@@ -46,7 +47,10 @@ def guessing_f1(wrong: float) -> float:
 
 def _over_nominal(trajectories: Sequence[Trajectory]) -> Estimate:
     """Accuracy of the last answers over the nominal one half, with the same interval, moved."""
-    found = accuracy_at(LAST)(trajectories)
+    graded = Graded.of(trajectories)
+    if any(t.facts.get("own") is True for t in graded.scored):
+        return null(NONE_GIVEN, n=graded.n, n_total=graded.n_total)
+    found = accuracy_at(LAST)(graded)
     if found.value is None:
         return found
     low, high = (None if end is None else end - NOMINAL for end in (found.low, found.high))
@@ -173,7 +177,7 @@ critique: tuple[Metric, ...] = (
         "over_half",
         "Over ½",
         "What corrections are worth over the nominal baseline of RealCritic: acc@last - 1/2; over "
-        "the exact one, keeping every given solution, it is delta.",
+        "the exact one, keeping every given solution, it is delta. Null in self-critique.",
         _over_nominal,
         unit="difference",
     ),

@@ -85,6 +85,7 @@ async def critique_by_correction(
         [Verdict(0, found[-1].verdict, replies[-1].node, step=found[-1].step)],
         facts={
             "locates": True,
+            "own": isinstance(solution, Reply),
             "correction_missing": found[-1].correction is None,
             "verdicts": [one.verdict for one in found],
             "steps": [one.step for one in found],

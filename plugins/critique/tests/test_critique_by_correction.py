@@ -35,7 +35,8 @@ class TestCrossCritique:
         assert (verdict.answer, verdict.value, verdict.step, verdict.node) == (0, "wrong", 0, 1)
         assert result.answers[0].grade.first_error == 0
         assert result.facts == {
-            "locates": True, "correction_missing": False, "verdicts": ["wrong"], "steps": [0],
+            "locates": True, "own": False, "correction_missing": False, "verdicts": ["wrong"],
+            "steps": [0],
         }  # fmt: skip
 
     async def test_keeps_a_right_solution_that_it_approves(self) -> None:
@@ -73,6 +74,7 @@ class TestSelfCritique:
         ctx = ScriptedContext(["Answer: 41", FIXED])
         outcome = await critique_by_correction(ctx, ctx.sample)
         assert [answer.text for answer in outcome.answers] == ["Answer: 41", "Answer: 42"]
+        assert outcome.facts["own"] is True
         assert tuple(ctx.model.requests[0].messages) == ctx.sample.messages
         asked = ctx.model.requests[1].messages[-1].content
         assert critique.quoted("Answer: 41", critique.LABEL) in asked

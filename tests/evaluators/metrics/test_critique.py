@@ -116,6 +116,11 @@ class TestOverHalf:
     def test_is_null_where_nothing_was_scored(self) -> None:
         assert figure("over_half", []).reason == "no sample was scored"
 
+    @pytest.mark.parametrize(("own", "value"), [(True, None), (False, 0.5)])
+    def test_is_of_given_solutions_alone(self, own: bool, value: float | None) -> None:
+        """Of a model's own answers no half is right by design."""
+        assert figure("over_half", noted({"own": own}, {"own": own})).value == value
+
 
 class TestErrorReduction:
     def test_is_the_share_of_errors_taken_away(self, from_cells: FromCells) -> None:
