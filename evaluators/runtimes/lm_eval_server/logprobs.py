@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,19 @@ import torch
 
 from evaluators.model import TokenLogprob
 from evaluators.runtimes.lm_eval_server.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model thought of every token before one was chosen, for the rows that want it."""
+
+    places: list[int]
+    """Where these rows stand in the batch."""
+    logprobs: torch.Tensor
+    """A row for each."""
+
+
+NOTHING = Seen([], torch.empty((0, 0)))
 
 
 class Witness:
@@ -26,24 +40,29 @@ class Witness:
 
         self._text = text_of
 
-    def look(self, rows: Sequence[Row], scores: torch.Tensor) -> dict[int, torch.Tensor]:
-        """Return the log-probabilities of the rows that want them, by place in the batch."""
-        wanted = [
+    def look(self, rows: Sequence[Row], scores: torch.Tensor) -> Seen:
+        """Return the log-probabilities of the rows that want them."""
+        places = [
             place
             for place, row in enumerate(rows)
             if row.sampling.logprobs is not None and not row.finished
         ]
-        if not wanted:
-            return {}
-        return dict(zip(wanted, scores[wanted].log_softmax(-1), strict=True))
+        return Seen(places, scores[places].log_softmax(-1)) if places else NOTHING
 
-    def note(
-        self, rows: Sequence[Row], chosen: Sequence[int], seen: dict[int, torch.Tensor]
-    ) -> None:
+    def note(self, rows: Sequence[Row], chosen: Sequence[int], seen: Seen) -> None:
         """Give the rows that were looked at what is to be told of their new token."""
-        for place, logprobs in seen.items():
-            row, token = rows[place], chosen[place]
-            values, tokens = logprobs.topk(row.sampling.logprobs or 0)
-            top = zip(map(self._text, tokens.tolist()), values.tolist(), strict=True)
-            own = float(logprobs[token])
-            row.logprobs.append(TokenLogprob(self._text(token), own, tuple(top)))
+        if not seen.places:
+            return
+        tokens = [chosen[place] for place in seen.places]
+        column = torch.tensor(tokens, device=seen.logprobs.device)[:, None]
+        own = seen.logprobs.gather(1, column)[:, 0].tolist()  # once for all: devices wait for this
+        for index, (place, token) in enumerate(zip(seen.places, tokens, strict=True)):
+            row = rows[place]
+            top = self._likeliest(seen.logprobs[index], row.sampling.logprobs or 0)
+            row.logprobs.append(TokenLogprob(self._text(token), own[index], top))
+
+    def _likeliest(self, logprobs: torch.Tensor, count: int) -> tuple[tuple[str, float], ...]:
+        if not count:
+            return ()
+        values, tokens = logprobs.topk(count)
+        return tuple(zip(map(self._text, tokens.tolist()), values.tolist(), strict=True))
