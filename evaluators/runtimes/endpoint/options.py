@@ -13,7 +13,7 @@ from evaluators.runtimes.spec import ModelSpec
 
 _PASTED = ("/chat/completions", "/completions", "/models")
 _Seconds = Annotated[float, Field(gt=0, le=86_400)]
-_OMITTED = frozenset({"temperature", "seed", "top_p", "stop"})
+_OMITTED = frozenset({"temperature", "seed", "top_p", "stop", "logprobs"})
 
 
 class EndpointOptions(BaseModel):

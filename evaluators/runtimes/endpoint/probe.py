@@ -26,6 +26,7 @@ _ALTERNATIVES = (20, 8, 5, 1, 0)
 _LABELS_NEED = 5
 _NOT_FOUND = 404
 _REFUSED = "refused:"
+_OMITTED = "omit=logprobs leaves them out"
 _WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
 _QUESTIONS = (
     "Say after me: amber birch cobalt dune ember fern",
@@ -159,6 +160,10 @@ class Probe:
         return None
 
     async def _logprobs(self, abilities: Abilities, notes: dict[str, str]) -> int | None:
+        if "logprobs" in abilities.omitted:
+            notes["token_logprobs"] = _OMITTED
+            return None
+
         def read(answer: Answer) -> int | None:
             found = wire.read_completion(answer, seconds=0).logprobs
             return len(found[0].top) if found else None
@@ -224,6 +229,9 @@ class Probe:
     async def _echo(self, abilities: Abilities, notes: dict[str, str]) -> Literal[0, 1] | None:
         if abilities.chat:
             notes["echo"] = "its chat template is not known here; api=completions weighs plain text"
+            return None
+        if "logprobs" in abilities.omitted:
+            notes["echo"] = _OMITTED
             return None
 
         def read(answer: Answer) -> bool | None:

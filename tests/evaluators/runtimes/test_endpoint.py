@@ -214,6 +214,12 @@ class TestProbe:
             drawn = await model.complete(ask(user("drawn"), temperature=1.0, seed=7))
         assert drawn.text == "drawn"
 
+    async def test_asks_for_no_log_probabilities_where_they_are_left_out(self):
+        for api in ("chat", "completions"):
+            async with opened(omit="logprobs", api=api) as (model, _):
+                told = model.capabilities
+            assert told.isdisjoint({"token_logprobs", "top_logprobs", "label_likelihood", "echo"})
+
     async def test_refuses_an_endpoint_that_cannot_be_greedy(self):
         with pytest.raises(BadModel, match="it refuses temperature=0, so it cannot be greedy"):
             async with opened(StubOptions(refuses=frozenset({"temperature"}))):
