@@ -56,14 +56,21 @@ def judge_pairs(decisions: Sequence[Decision]) -> dict[str, Estimate]:
     decided = [d for d in decisions if d.chosen not in undecided]
     return {
         "pair_acc": _alone([d.chosen == d.gold for d in decisions], decisions, NO_PAIR),
-        "pair_vote_acc": _of_pairs([sum(map(_vote, pair)) > 0 for pair in pairs], NO_PAIR),
-        "pair_strict_acc": _of_pairs([all(map(_right, pair)) for pair in swapped], ONE_ORDER),
+        "pair_vote_acc": _of_pairs(
+            [sum(map(_vote, pair)) > 0 for pair in pairs], NO_PAIR, n_total=len(pairs)
+        ),
+        "pair_strict_acc": _of_pairs(
+            [all(map(_right, pair)) for pair in swapped], ONE_ORDER, n_total=len(pairs)
+        ),
         "pair_win": _mean_win(decisions),
         "pair_inconsistent": _of_pairs(
-            [len({d.chosen for d in p}) > 1 for p in swapped], ONE_ORDER
+            [len({d.chosen for d in p}) > 1 for p in swapped], ONE_ORDER, n_total=len(pairs)
         ),
         "pair_first": _alone(
-            [d.chosen == d.first for d in decided], decided, "no pair was decided"
+            [d.chosen == d.first for d in decided],
+            decided,
+            "no pair was decided",
+            n_total=len(decisions),
         ),
         "pair_tie": _alone([d.chosen == TIE for d in decisions], decisions, NO_PAIR),
         "pair_unparsed": _alone([d.chosen is None for d in decisions], decisions, NO_PAIR),
@@ -88,21 +95,25 @@ def _right(decision: Decision) -> bool:
     return decision.chosen == decision.gold != TIE
 
 
-def _of_pairs(hits: Sequence[bool], empty: str) -> Estimate:
-    return _proportion(hits, range(len(hits)), empty)
+def _of_pairs(hits: Sequence[bool], empty: str, *, n_total: int) -> Estimate:
+    return _proportion(hits, range(len(hits)), empty, n_total=n_total)
 
 
-def _alone(hits: Sequence[bool], of: Sequence[Decision], empty: str) -> Estimate:
-    return _proportion(hits, [d.pair for d in of], empty)
+def _alone(
+    hits: Sequence[bool], of: Sequence[Decision], empty: str, *, n_total: int | None = None
+) -> Estimate:
+    return _proportion(hits, [d.pair for d in of], empty, n_total=n_total or len(of))
 
 
-def _proportion(hits: Sequence[bool], clusters: Sequence[object] | range, empty: str) -> Estimate:
+def _proportion(
+    hits: Sequence[bool], clusters: Sequence[object] | range, empty: str, *, n_total: int
+) -> Estimate:
     import numpy as np
 
     found: NDArray[np.bool_] = np.array(hits, dtype=bool)
     if not len(found):
-        return null(empty, denominator=0)
-    return proportion(found, found | True, codes(clusters), n_total=len(found), empty=empty)
+        return null(empty, n_total=n_total, denominator=0)
+    return proportion(found, found | True, codes(clusters), n_total=n_total, empty=empty)
 
 
 def _mean_win(decisions: Sequence[Decision]) -> Estimate:

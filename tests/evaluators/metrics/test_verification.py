@@ -233,6 +233,13 @@ class TestPairs:
         assert found["pair_vote_acc"].value == 1
         assert judge_pairs([])["pair_acc"].reason == "no pair was judged"
 
+    def test_pairs_that_a_figure_leaves_out_stay_in_its_total(self) -> None:
+        found = judge_pairs([*both("p", "a", None), Decision("q", "a", "b", TIE, "a")])
+        counts = {name: (found[name].n, found[name].n_total) for name in found}
+        assert counts["pair_strict_acc"] == counts["pair_inconsistent"] == (1, 2)
+        assert counts["pair_first"] == (1, 3)
+        assert counts["pair_vote_acc"] == (2, 2)
+
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.tuples(*[st.sampled_from(["a", "b", TIE, None])] * 2), max_size=8))
     def test_the_order_of_the_names_changes_nothing(self, rows: list[tuple[Any, Any]]) -> None:
