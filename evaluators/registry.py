@@ -6,12 +6,15 @@ import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluators import entry_points
-from evaluators.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from evaluators.evaluator import Evaluator
 
 GROUPS = {
     "evaluator": "redraft.evaluators",
@@ -86,12 +89,15 @@ def load_evaluator(name: str, *, among: Sequence[EntryPoint] | None = None) -> E
     return _load(evaluator_point(name, among=among))
 
 
-def describe_evaluator(name: str, *, among: Sequence[EntryPoint] | None = None) -> EvaluatorCard:
-    """Import an evaluator here and describe it; `evaluators.cards` does so safely.
+def describe_evaluator(
+    name: str, *, among: Sequence[EntryPoint] | None = None, brief: bool = False
+) -> EvaluatorCard:
+    """Import an evaluator here and describe it; `evaluators.inspection` does so safely.
 
     Args:
         name: Of the entry point.
         among: All evaluators' entry points, for callers that describe many.
+        brief: Leave out what takes time: the digest and the parameters' schema.
 
     Raises:
         NotInstalled, AmbiguousName, BrokenPlugin: As `load_evaluator`.
@@ -103,10 +109,10 @@ def describe_evaluator(name: str, *, among: Sequence[EntryPoint] | None = None) 
         target=point.value,
         distribution=entry_points.distribution(point),
         version=entry_points.version(point),
-        digest=_digest(evaluator),
+        digest="" if brief else _digest(evaluator),
         summary=evaluator.summary,
         description=evaluator.description,
-        schema=evaluator.schema(),
+        schema={} if brief else evaluator.schema(),
         information=evaluator.information,
         requires=tuple(sorted(evaluator.requires)),
         modes=tuple(sorted(evaluator.modes)),
@@ -132,6 +138,8 @@ def evaluator_point(name: str, *, among: Sequence[EntryPoint] | None = None) -> 
 
 
 def _load(point: EntryPoint) -> Evaluator:
+    from evaluators.evaluator import Evaluator  # who only lists what is installed needs it not
+
     thing = entry_points.load(point, kind="evaluator")
     if not isinstance(thing, Evaluator):
         reason = f"the entry point leads to a {type(thing).__name__}, not to an evaluator"
@@ -146,10 +154,16 @@ def _digest(evaluator: Evaluator) -> str:
     """Hash the files of the evaluator's own package: code that changed without a version shows."""
     module = sys.modules[evaluator.function.__module__]
     source = Path(module.__file__ or "")
-    root = source.parent
-    packaged = (root / "__init__.py").exists()
-    files = [p for p in root.rglob("*") if p.suffix in {".py", ".txt", ".toml"}] if packaged else []
+    packaged = (source.parent / "__init__.py").exists()
+    return _digest_of(source.parent if packaged else source)
+
+
+@cache  # all evaluators of a package share its digest, and what was imported stays as it was
+def _digest_of(place: Path) -> str:
+    """Hash a package's folder, or a module that is in none."""
+    files = [p for p in place.rglob("*") if p.suffix in {".py", ".txt", ".toml"}]
+    root = place if files else place.parent
     digest = hashlib.sha256()
-    for path in sorted(files or [source]):
+    for path in sorted(files or [place]):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -3,10 +3,10 @@
 from evaluators.cards.card import MethodCard, method_card
 from evaluators.cards.drawing import lines, mermaid, svg
 from evaluators.cards.files import CardFile, read_card
-from evaluators.cards.inspection import inspect_evaluator, inspect_evaluators
 from evaluators.cards.packs import FoundPack, find_packs, folder_problem, open_pack, pack_for
 from evaluators.cards.prompts import installed_prompts, prompts_of
 from evaluators.cards.turns import Turn, turns_of
+from evaluators.inspection import inspect_evaluator, inspect_evaluators
 
 __all__ = [
     "CardFile",

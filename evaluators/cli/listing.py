@@ -66,10 +66,11 @@ def _installed(kind: str) -> list[dict[str, Any]]:
 
 
 def _evaluators() -> list[dict[str, Any]]:
-    """Return evaluators with what they need; they are imported in processes of their own."""
-    from evaluators.cards import inspect_evaluators
+    """Return evaluators with what they need; they are imported in a process of their own."""
+    from evaluators.inspection import inspect_evaluators
+    from evaluators.registry import installed
 
-    cards = inspect_evaluators([row["name"] for row in _installed("evaluator")])
+    cards = inspect_evaluators([entry.name for entry in installed()], brief=True)
     return [
         {
             "kind": "evaluator",

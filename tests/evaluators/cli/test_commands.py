@@ -52,7 +52,7 @@ class TestList:
     def test_imports_no_plugin(self) -> None:
         probe = (
             "import sys; from evaluators.cli import run_command; run_command(['list']);"
-            "heavy = {'torch', 'lm_eval'};"
+            "heavy = {'torch', 'lm_eval', 'pydantic', 'asyncio'};"
             "print([m for m in sys.modules if m.startswith('redraft_') or m in heavy])"
         )
         done = subprocess.run(

@@ -1,10 +1,11 @@
 """Installed things are found by name, and a bad plugin harms nobody but itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from evaluators.cards import inspect_evaluator
+from evaluators.cards import inspect_evaluator, inspect_evaluators
 from evaluators.errors import AmbiguousName, BrokenPlugin, NotInstalled
 from evaluators.registry import installed, load_evaluator
 
@@ -103,6 +104,46 @@ class TestInspect:
         module = folder / "redraft_digest.py"
         module.write_text(module.read_text() + "# changed\n")
         assert inspect_evaluator("planted").digest != before
+
+
+class TestInspectBriefly:
+    NAMES = ("choice_likelihood", "self_refine", "single_pass")
+    LEFT_OUT = ("digest", "schema", "card")
+
+    def test_tells_what_is_declared_and_nothing_that_takes_time(self) -> None:
+        brief = inspect_evaluators(self.NAMES, brief=True)
+        whole = inspect_evaluators(self.NAMES)
+        assert [(card.digest, card.schema, card.card) for card in brief] == [("", {}, {})] * 3
+        assert all(card.digest and card.card for card in whole)
+        left_out = [{name: getattr(card, name) for name in self.LEFT_OUT} for card in brief]
+        assert brief == [
+            replace(card, **empty) for card, empty in zip(whole, left_out, strict=True)
+        ]
+
+    @pytest.mark.parametrize(
+        ("source", "reason"),
+        [
+            ("1 / 0", "ZeroDivisionError"),
+            ("import os; os._exit(7)", "exit status 7"),
+            ("planted = 3", "leads to a int"),
+        ],
+        ids=["raises", "exits", "no-evaluator"],
+    )
+    def test_a_broken_plugin_keeps_no_other_from_the_list(
+        self, plant, source: str, reason: str
+    ) -> None:
+        plant("redraft-briefly", source)
+        found = {
+            card.name: card for card in inspect_evaluators(["planted", *self.NAMES], brief=True)
+        }
+        assert list(found) == sorted(["planted", *self.NAMES])
+        assert reason in found["planted"].problem
+        assert not any(found[name].problem for name in self.NAMES)
+
+    def test_what_a_plugin_prints_is_no_part_of_it(self, plant) -> None:
+        plant("redraft-chatty", 'print("hello {")\n' + GOOD.format(name="planted"))
+        (card,) = inspect_evaluators(["planted"], brief=True)
+        assert (card.summary, card.problem) == ("Answer once.", "")
 
 
 class TestInstalled:
