@@ -23,13 +23,14 @@ def _share(places: Places, *, none: str, empty: str) -> Callable[..., metrics.Es
     def compute(trajectories: Sequence[metrics.Trajectory]) -> metrics.Estimate:
         import numpy as np
 
-        found = [(t.question, *place) for t in trajectories if t.scored for place in places(t)]
+        graded = metrics.Graded.of(trajectories)
+        found = [(t.question, *place) for t in graded.scored for place in places(t)]
         if not found:
-            return metrics.null(none, n_total=len(trajectories))
+            return metrics.null(none, n_total=graded.n_total)
         counted = metrics.Verdicts(
             [metrics.Judgement(counts, None) for _, counts, _ in found],
             clusters=[question for question, _, _ in found],
-            n_total=len(trajectories),
+            n_total=graded.n_total,
         )
         hits = np.array([hit for _, _, hit in found], dtype=bool)
         return counted.share(hits, counted.right, empty)
@@ -75,9 +76,10 @@ def _over(
     figure = next(metric for metric in metrics.verification if metric.name == name)
 
     def compute(trajectories: Sequence[metrics.Trajectory]) -> metrics.Estimate:
-        judged = [(t, judge(t)) for t in trajectories if t.scored]
+        graded = metrics.Graded.of(trajectories)
+        judged = [(t, judge(t)) for t in graded.scored]
         told = [replace(t, judgements=(said,)) for t, said in judged if said]
-        return replace(figure.compute(told), n_total=len(trajectories))
+        return replace(figure.compute(told), n_total=graded.n_total)
 
     return compute
 

@@ -80,6 +80,13 @@ class TestRefineDecision:
         assert counts("truster_acc", found) == (2, 3)
         assert metrics.get("truster_acc").compute(found[4:]).reason == "nothing was refined"
 
+    async def test_counts_samples_that_never_came(self) -> None:
+        found = [*await rows(ask_refine_trust, self.SCRIPTS), metrics.Trajectory("6", ())]
+        graded = metrics.Graded(found, total=10)
+        for name in ("refine_acc", "refine_precision", "truster_acc"):
+            assert metrics.get(name).compute(graded).n_total == 10
+        assert metrics.get("refine_acc").compute(graded).n == 6
+
     @pytest.mark.parametrize("method", [ask_refine_trust, progco], ids=lambda method: method.name)
     def test_stands_beside_the_methods_that_decide(self, method: Evaluator) -> None:
         told = {metric.name for metric in method.metrics}
