@@ -1,6 +1,5 @@
 """Soft self-consistency: the sample whose answer the model wrote with most confidence."""
 
-import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -30,7 +29,8 @@ async def soft_sc(
     After Wang et al. (arXiv 2402.13212), who score an agent's action: here the tokens that wrote
     the extracted answer, or the whole reply where the answer does not stand in it word for word.
     With `enough`, the adaptive form: answers are drawn one by one until their scores add up to
-    it. Samples without an answer only win where none has one. Calls: samples, at most.
+    it. Samples without an answer add nothing, and only win where none has one. Calls: samples, at
+    most.
 
     Args:
         samples: How many answers to draw, at most.
@@ -40,24 +40,17 @@ async def soft_sc(
         temperature: Sampling temperature of every answer.
     """
     options = {"temperature": temperature, "logprobs": 0}
-    replies, scores = list[Reply](), list[float | None]()
-    while len(replies) < samples and (not replies or _total(scores) < enough):
+    replies, scores, sure = list[Reply](), list[float | None](), 0.0
+    while len(replies) < samples and (not replies or sure < enough):
         count = 1 if enough else samples
         drawn = await ctx.generate_many(sample.messages, count, **options)
+        for reply in drawn:
+            answer = await ctx.extract(reply)
+            part = answer if over == "answer" else None
+            tokens = strategies.ranking.tokens_of(reply.logprobs, part)
+            scores.append(strategies.ranking.token_score(tokens, score))
+            sure += 0.0 if answer is None else scores[-1] or 0.0
         replies += drawn
-        scores += [await _score(ctx, reply, by=score, over=over) for reply in drawn]
     chosen, choice = await strategies.ranking.choose(ctx, replies, scores)
-    reason = "scores add up to enough" if enough and _total(scores) >= enough else ""
+    reason = "scores add up to enough" if enough and sure >= enough else ""
     return Outcome([replies[0], chosen], facts=choice.facts, stop_reason=reason)
-
-
-async def _score(
-    ctx: Context, reply: Reply, *, by: strategies.ranking.TokenScore, over: str
-) -> float | None:
-    answer = await ctx.extract(reply) if over == "answer" else None
-    tokens = strategies.ranking.tokens_of(reply.logprobs, answer)
-    return strategies.ranking.token_score(tokens, by)
-
-
-def _total(scores: list[float | None]) -> float:
-    return math.fsum(score for score in scores if score is not None)

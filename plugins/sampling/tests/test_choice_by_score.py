@@ -128,6 +128,13 @@ class TestSoft:
         assert result.calls == samples
         assert bool(result.stop_reason) is (0 < enough < 60)
 
+    @pytest.mark.parametrize("over", ["answer", "reply"])
+    async def test_what_holds_no_answer_never_makes_it_enough(self, over: str) -> None:
+        result = await play(soft_sc, ["sure Answer:", "", RIGHT], samples=6, enough=0.4, over=over)
+        assert (result.calls, result.answers[1].text) == (3, RIGHT)
+        none = await play(soft_sc, ["sure Answer:"], samples=6, enough=0.4, over=over)
+        assert (none.calls, none.stop_reason) == (6, "")
+
 
 class TestBestOfN:
     @staticmethod
