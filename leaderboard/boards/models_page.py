@@ -24,7 +24,7 @@ from leaderboard.runs.access import visible_runs
 from leaderboard.runs.models import Run
 
 RUNS = 200
-TASK_ROWS = 24
+TASK_ROWS = 8
 """Tasks, over all methods, whose figures the page shows unasked; those of the others are a link."""
 SHOWN = ("acc@1", "acc@last", "delta", "CL", "CS", "RSS", "extra_tokens", "calls")
 """Columns of the decomposition, by metric name."""

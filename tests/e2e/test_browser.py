@@ -110,9 +110,10 @@ def test_from_submission_to_a_flipped_answer(reader: Reader, browser, tmp_path: 
     assert figures.count() == 11
     assert "n 40" in figures.first.inner_text()
 
-    # Sorting works in place and is in the address.
-    page.get_by_role("link", name="CS", exact=True).click()
+    # Sorting works in place, is in the address, and leaves the keyboard where it was.
+    page.get_by_role("link", name="CS", exact=True).press("Enter")
     page.wait_for_url("**/*sort=cs*")
+    page.locator("th[aria-sort='descending'] #by-cs:focus").wait_for()
     assert page.locator('th[aria-sort="descending"]').inner_text().startswith("CS")
     reader.check()
 
@@ -136,7 +137,9 @@ def _look(reader: Reader, browser, sample: str, tmp_path: Path) -> None:
     shots = {"board": "/?suite=flips", "model": model, "run": run, "samples": f"{run}samples/",
              "transcript": sample.removeprefix(reader.url), "submit": "/submit/",
              "status": "/status/", "methods": "/methods/", "about": "/about/",
-             "keys": "/keys/", "method": "/methods/review_improve/"}  # fmt: skip
+             "keys": "/keys/", "method": "/methods/review_improve/",
+             "compare": f"/compare/?run={run.split('/')[2]}",
+             "empty": "/?suite=realcritic"}  # fmt: skip
     state = reader.page.context.storage_state()
     for size, (width, height) in SIZES.items():
         for scheme in ("light", "dark"):

@@ -488,6 +488,7 @@ class TestSuites:
         assert "Nothing has been evaluated on this suite yet." in html
         assert f'href="{reverse("suites")}#a-first"' in html
         assert f'href="{reverse("submit")}?suite=a-first"' in html
+        assert "<table" not in html
 
     def test_opens_where_something_was_submitted(self, client, board):
         """Before anything else has completed, not on what comes first by its name."""

@@ -12,6 +12,7 @@ from django.urls import reverse
 from evaluators.metrics import decompose, null
 from evaluators.runtimes import parse_model_args
 from leaderboard.boards.rows import reproduce_command
+from leaderboard.catalog.models import EvaluatorVersion
 from leaderboard.runs.models import State
 from tests.leaderboard import factories as make
 from tests.leaderboard.factories import Flips
@@ -111,6 +112,12 @@ class TestMethods:
         assert table.count('class="fig') == 18
         assert ">control</span>" in table
         assert table.count('<span class="tag">intrinsic</span>') == 2
+
+    def test_code_that_is_gone_is_marked(self, client, finished, beside):
+        tag = ">not installed</span>"
+        assert tag not in self.table(client, finished, "Methods")
+        EvaluatorVersion.objects.filter(pk=finished.evaluator_id).update(installed=False)
+        assert self.table(client, finished, "Methods").count(tag) == 1
 
     def test_each_control_with_difference_interval_and_n(self, client, finished, beside):
         table = self.table(client, finished, "Gains over controls")
