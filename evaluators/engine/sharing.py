@@ -131,7 +131,7 @@ class SharedModel:
         return answered
 
     async def _draw(self, request: ChatRequest) -> Completion | None:
-        """Return what the same draw says that is told with log-probabilities; None for others."""
+        """Ask for a draw with its log-probabilities and return it without; None for other calls."""
         sampling = request.sampling
         if not self._weighed or not sampling.temperature or sampling.logprobs is not None:
             return None
