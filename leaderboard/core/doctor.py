@@ -22,6 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from evaluators.cards import find_packs, folder_problem, inspect_evaluators
 from evaluators.errors import RedraftError
 from evaluators.registry import installed
+from evaluators.strategies.packs import PromptPack
 from leaderboard.core.broker import reach_broker
 from leaderboard.core.postgres_home import EmbeddedPostgresError, installed_programs
 
@@ -101,7 +102,12 @@ def _prompt_packs() -> Iterator[Finding]:
     for found in find_packs(folder):
         if found.pack:
             text = f"{found.name} {found.pack.version}, sha256 {found.pack.digest[:8]}"
-            yield Finding("prompt packs", "ok", f"{text}, {len(found.pack.prompts)} prompts")
+            yield Finding("prompt packs", "ok", f"{text}: {', '.join(_replaced(found.pack))}")
+
+
+def _replaced(pack: PromptPack) -> list[str]:
+    """Return the prompts that a pack stands in for."""
+    return ["/".join(key) for key in sorted(pack.prompts)]
 
 
 def _suites() -> Iterator[Finding]:

@@ -133,7 +133,7 @@ class TestRecording:
         call_command("sync_plugins", stdout=out)
         reason = f"ours/{IMPROVE}.txt: has unknown $it"
         assert f"refused prompts: ours: {reason}" in out.getvalue()
-        assert "1 prompt packs" in out.getvalue()
+        assert "prompt packs: 1" in out.getvalue()
         with pytest.raises(NotInstalled):
             chosen_pack("ours")
         client.force_login(User.objects.create_superuser("admin"))

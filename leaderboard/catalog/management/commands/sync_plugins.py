@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{word}: {name}")
         suites = sync_suites()
         packs = self._packs()
-        self.stdout.write(f"{found.total} evaluators, {len(suites)} suites, {packs} prompt packs")
+        self.stdout.write(f"{found.total} evaluators, {len(suites)} suites, prompt packs: {packs}")
 
     def _packs(self) -> int:
         try:
