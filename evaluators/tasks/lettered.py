@@ -136,6 +136,11 @@ class LetteredForm:
         return shown if self._spec.fewshot_as_multiturn else one_user_turn(shown, between="\n\n")
 
 
+def written_as(options: Options) -> set[str]:
+    """Return how a question may read in writing: with its options in their order, or in another."""
+    return {_question(options), _question(_shuffled(options))}
+
+
 def letter_in(text: str, options: Sequence[str]) -> str | None:
     """Return the letter of the option that a reply names or spells out; None when it does neither.
 

@@ -10,6 +10,7 @@ from typing import Any
 from evaluators.errors import BadFile
 from evaluators.tasks.datasets import dataset
 from evaluators.tasks.given import cluster_of
+from evaluators.tasks.lettered import written_as
 from evaluators.tasks.lm_eval import Doc, HarnessTask
 from evaluators.tasks.solved import original_of
 
@@ -33,7 +34,7 @@ def documents(
 
     Args:
         rows: The file of solutions, beside the task's own.
-        written: The question reads as the document says, so that a changed one is noticed.
+        written: The question reads as the document says; else options stand under it.
         config_source: The task's own file, which says what task was solved.
 
     Raises:
@@ -61,7 +62,8 @@ def _document(
         reason = f"question {number} is not there any more: {task.name} has {len(task.docs)}"
         raise BadFile(path=str(path), line=None, reason=reason)
     doc = task.docs[number]
-    if written and task.question(doc) != row["question"]:
+    reads = {task.question(doc)} if written else written_as(task.options(doc))
+    if row["question"] not in reads:
         reason = f"question {number} of {task.name} is another one by now"
         raise BadFile(path=str(path), line=None, reason=reason)
     given = {

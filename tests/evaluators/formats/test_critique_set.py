@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.errors import BadFile
+from evaluators.errors import BadFile, BadTask
 from evaluators.formats import critique_set as built
 from evaluators.formats.critique_set import (
     Candidate,
@@ -33,6 +33,7 @@ from evaluators.formats.critique_set_files import build_set
 from evaluators.formats.lines import write_lines
 from evaluators.formats.stored import RunInfo, StoredRun
 from evaluators.model import Grade, Node, Sample, SampleResult, Sampling, Usage, user
+from evaluators.tasks import TaskSpec, open_tasks
 from evaluators.tasks.critique_data.built import read_solutions
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "critique_set" / "pairs.json"
@@ -231,3 +232,32 @@ def test_breaks_of_other_kinds_are_part_of_a_solution(tmp_path):
     row = {"text": "So\u2028\u0085\x0cAnswer: 42"}
     path = write_lines(tmp_path / "set.jsonl", [json.dumps(row, ensure_ascii=False)] * 2)
     assert read_solutions(path) == [row, row]
+
+
+async def test_the_set_of_a_choice_between_options_knows_its_questions(tmp_path):
+    spec = TaskSpec("rgmc_syllogism", mode="generative")
+    async with open_tasks([spec]) as tasks:
+        task = tasks[spec.key]
+        samples = await task.samples(6)
+        golds = [(await task.grade(sample.id, ["A"]))[0].gold for sample in samples]
+    letters = [[gold, gold, "B" if gold == "A" else "A"] for gold in golds]
+    results = tuple(
+        SampleResult(
+            sample, 0, "ok",
+            nodes=tuple(
+                node(place, f"It is so. Answer: {letter}", place + 1, messages=sample.messages)
+                for place, letter in enumerate(said)
+            ),
+        )
+        for sample, said in zip(samples, letters, strict=True)
+    )  # fmt: skip
+    whole = {"results": {spec.key: results}, "tasks": {spec.key: task.info}}
+    stored = replace(run(node(0, "")), specs={spec.key: spec}, **whole)
+    found = await build_set([stored], tmp_path / "set", Settings(min_samples=3))
+    new, path = found.tasks[spec.key], tmp_path / "set" / "critique_rgmc_syllogism.jsonl"
+    right = [row["answer"] for row in read_solutions(path) if row["correct"]]
+    assert sorted(right) == sorted(golds)
+    path.write_text(path.read_text(encoding="utf-8").replace("All ", "Not all ", 1))
+    with pytest.raises(BadTask, match="is another one by now"):
+        async with open_tasks([TaskSpec(new, mode="generative")], include_paths=[path.parent]):
+            pass
