@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ONE_CLUSTER = "one cluster has no interval"
 NO_RESAMPLE = "hardly any resample has a value"
+FEW_CLUSTERS = 10
+"""Resampled, so few would cover the true share in 54 (of 2) to 88 (of 5) of 100 cases, not 95."""
+
 NO_PAIR = "no sample was scored on both sides"
 
 
@@ -44,8 +47,8 @@ def proportion(
 ) -> Estimate:
     """Estimate the share of `base` that is in `hits` too.
 
-    Wilson where the samples are independent, else cluster bootstrap. Where every resample gives
-    the same share (all or none), Wilson over the clusters, as if each were one sample.
+    Wilson where the samples are independent, else cluster bootstrap. Where the clusters are few, or
+    every resample gives the same share, Wilson over the clusters, as if each were one sample.
     """
     import numpy as np
 
@@ -67,10 +70,11 @@ def proportion(
         return estimate(low, high, se=se, method="wilson")
     totals = cluster_totals(clusters, hits & base, base)
     drawn = bootstrap(totals, lambda sums: sums[:, 0] / sums[:, 1])
-    if drawn is None or drawn.se == 0:
-        effective = int(np.count_nonzero(totals[:, 1]))
+    effective = int(np.count_nonzero(totals[:, 1]))
+    if drawn is None or drawn.se == 0 or effective < FEW_CLUSTERS:
         low, high = wilson(share * effective, effective)
-        return estimate(low, high, se=None, method="wilson over clusters")
+        se = drawn.se or None if drawn else None
+        return estimate(low, high, se=se, method="wilson over clusters")
     return estimate(
         min(drawn.low, share),
         max(drawn.high, share),

@@ -185,9 +185,9 @@ class TestRun:
 
     def test_replicates_are_trajectories_of_one_sample(self, capsys) -> None:
         sampled = ["--model-args", "sample=true", "--replicates", "5", "--temperature", "1"]
-        assert command("run", "reask", *ECHO, *sampled, "--limit", "6", "--json") == 0
+        assert command("run", "reask", *ECHO, *sampled, "--limit", "12", "--json") == 0
         (row,) = json.loads(capsys.readouterr().out)["results"]
-        assert (row["n"], row["clusters"]) == (30, 6)
+        assert (row["n"], row["clusters"]) == (60, 12)
         assert row["estimates"]["acc@1"]["method"] == "cluster bootstrap"
 
     def test_is_the_same_twice(self, capsys) -> None:
