@@ -25,6 +25,7 @@ _HIDDEN = (
     "]"
 )
 _HIDDEN_RUN = re.compile(f"({_HIDDEN})\\1*")
+_CODE = re.compile(r"`([^`\n]+)`")
 _LINE_BREAKS = re.compile(r"[\t\n\r]")
 _SPELLED = re.compile(r"⟦U\+[0-9A-F]{4,6}(?: ×\d+)?⟧")
 
@@ -59,6 +60,12 @@ def name(text: object) -> SafeString:
 def breakable(text: object) -> SafeString:
     """Return such a name that narrow cells may break after an underscore, not within a word."""
     return mark_safe(name(text).replace("_", "_<wbr>"))  # noqa: S308 - escaped in _marked
+
+
+def prose(text: object) -> SafeString:
+    """Return a sentence of a plugin's author, with what stands in backticks set as code."""
+    marked = _marked(visible(text))
+    return mark_safe(_CODE.sub(r"<code>\1</code>", marked))  # noqa: S308 - escaped in _marked
 
 
 def _marked(text: str) -> str:

@@ -16,6 +16,7 @@ from leaderboard.core.rendering import (
     name,
     output,
     preview,
+    prose,
     visible,
     visible_line,
 )
@@ -77,6 +78,11 @@ def test_a_figure_escapes_its_words():
 
 def test_a_long_name_breaks_after_its_underscores_alone():
     assert breakable("a_b<c") == "<bdi>a_<wbr>b&lt;c</bdi>"
+
+
+def test_backticks_make_code_of_escaped_text():
+    assert prose("see `a<b` & b, not ` alone") == "see <code>a&lt;b</code> &amp; b, not ` alone"
+    assert prose("`\u202e`") == '<code><span class="codepoint">⟦U+202E⟧</span></code>'
 
 
 def test_a_name_is_isolated():
