@@ -28,8 +28,9 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     share = successes / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    low = 0.0 if successes <= 0 else centre - half
-    high = 1.0 if successes >= n else centre + half
+    # Near 0 and 1 rounding may put a bound on the wrong side of the share itself.
+    low = 0.0 if successes <= 0 else max(0.0, min(share, centre - half))
+    high = 1.0 if successes >= n else min(1.0, max(share, centre + half))
     return low, high
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from evaluators.metrics.estimators import (
     gain,
     mean,
     proportion,
+    within,
 )
 from evaluators.metrics.intervals import wilson
 from evaluators.metrics.trajectory import Costs, Graded, Trajectory
@@ -210,9 +212,13 @@ def _break_even_of(sums: Floats) -> Floats:
 
 def cost(name: Costs) -> Compute:
     """Mean of a cost per sample."""
-    return _over_scored(
-        lambda g: mean(*g.cost(name), g.clusters, n_total=g.n_total, missing=f"{name} not recorded")
-    )
+
+    def compute(graded: Graded) -> Estimate:
+        missing = f"{name} not recorded"
+        found = mean(*graded.cost(name), graded.clusters, n_total=graded.n_total, missing=missing)
+        return within(found, 0, math.inf)
+
+    return _over_scored(compute)
 
 
 def _extra(graded: Graded) -> tuple[Floats, Bools]:

@@ -23,7 +23,7 @@ _CLASSES = get_args(Information)
 _SHOWN = ("acc@1", "acc@last", "CL", "CS", "RSS")
 """Shares in the Markdown table, with two decimals."""
 
-_VERDICTS = ("verdict_acc", "error_recall", "location_acc")
+_VERDICTS = ("verdict_acc", "error_recall", "verdict_F1_wrong", "location_acc", "verdict_unparsed")
 """Shares of verdicts, where a method gives any."""
 
 _COSTS = ("calls", "tokens_out", "tokens_computed")

@@ -208,7 +208,12 @@ def _control(run: Run, planned: PlannedControl) -> Run:
     version = installed_version(planned.evaluator)
     found, _ = find_or_make(
         asked,
-        wanted(asked, version, planned.params, others=run.others),
+        wanted(
+            asked,
+            version,
+            planned.params,
+            others={str(role): model for role, model in run.others.items()},
+        ),
         actor=ACTOR,
         control_only=True,
         published=run.published,
