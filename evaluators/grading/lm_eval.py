@@ -26,6 +26,12 @@ GOLD_KEYS = ("gold", "gt", "answer", "target", "solution")
 """Where a document's gold answer is looked for, in this order."""
 
 
+class FinalAnswer(str):
+    """What `final_answers` took out of a response, in which nothing is to be looked for again."""
+
+    __slots__ = ()
+
+
 def process_results(doc: Mapping[str, object], results: Sequence[str]) -> dict[str, float]:
     """Score an answer against the document's gold answer.
 
@@ -33,7 +39,8 @@ def process_results(doc: Mapping[str, object], results: Sequence[str]) -> dict[s
         GradeError: The document has no gold answer to grade against.
     """
     answer = "" if results[0] == INVALID else results[0]
-    verdict = shared().grade(answer, gold_of(doc), choices=choices_of(doc))
+    alone = isinstance(answer, FinalAnswer)
+    verdict = shared().grade(answer, gold_of(doc), choices=choices_of(doc), alone=alone)
     if verdict.correct is None:
         raise GradeError(task="math_correct", reason=verdict.reason)
     return {"math_correct": float(verdict.correct)}
@@ -52,7 +59,8 @@ def final_answers(
 def _extracted(text: str, doc: Mapping[str, object]) -> str:
     gold = gold_of(doc).strip("() ")
     lettered = len(gold) == 1 and gold in LETTERS
-    return extract(text, choices=choices_of(doc), lettered=lettered) or INVALID
+    found = extract(text, choices=choices_of(doc), lettered=lettered)
+    return FinalAnswer(found) if found else INVALID
 
 
 def gold_of(doc: Mapping[str, object]) -> str:

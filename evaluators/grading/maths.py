@@ -69,6 +69,7 @@ def grade(
     gold: str,
     *,
     choices: Sequence[str] = (),
+    alone: bool = False,
     symbolic: Symbolic,
 ) -> Verdict:
     """Grade a reply against a gold answer.
@@ -77,6 +78,7 @@ def grade(
         prediction: The whole reply, or the answer alone; None where nothing was generated.
         gold: The gold answer, or a solution that holds it in a box or after `####`.
         choices: Texts of the options, in the order of their letters.
+        alone: The prediction was taken out of a reply already: nothing is looked for in it.
         symbolic: Compares as mathematics what cheaper rules cannot tell apart.
     """
     if prediction is None:
@@ -88,7 +90,7 @@ def grade(
     letter = _letter_of(expected, choices, letters)
     if letter:
         return _grade_choice(prediction, letter, choices=choices, letters=letters)
-    found = final_answer(prediction)
+    found = Found(prediction, "extracted") if alone else final_answer(prediction)
     if found is None:
         return Verdict(False, None, "no answer found")
     equal, why = compare(expected, found.text, symbolic=symbolic)

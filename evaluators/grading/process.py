@@ -59,13 +59,21 @@ class Grader:
     ) -> None:
         self.close()
 
-    def grade(self, prediction: str | None, gold: str, *, choices: Sequence[str] = ()) -> Verdict:
+    def grade(
+        self,
+        prediction: str | None,
+        gold: str,
+        *,
+        choices: Sequence[str] = (),
+        alone: bool = False,
+    ) -> Verdict:
         """Grade a reply against a gold answer; never raises because of what either says.
 
         Args:
             prediction: The whole reply, or the answer alone; None where nothing was generated.
             gold: The gold answer, or a solution that holds it in a box or after `####`.
             choices: Texts of the options, in the order of their letters.
+            alone: The prediction was taken out of a reply already: nothing is looked for in it.
         """
         left = self._limit
 
@@ -77,7 +85,7 @@ class Grader:
             left -= seconds
             return outcome
 
-        return grade(prediction, gold, choices=choices, symbolic=symbolic)
+        return grade(prediction, gold, choices=choices, alone=alone, symbolic=symbolic)
 
     def close(self) -> None:
         """End the process."""
