@@ -113,10 +113,8 @@ class RunningModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        try:
+        async with self._explaining():
             return self._noted(await self._dialect.complete(request))
-        except RuntimeUnavailable as error:
-            raise await self._explained(error) from error
 
     async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
         """Tell how likely each choice is as the next text.
@@ -125,15 +123,19 @@ class RunningModel:
             CallRefused: The runtime cannot tell, or a label is not one token.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        try:
+        async with self._explaining():
             return self._noted(await self._dialect.likelihood(request))
-        except RuntimeUnavailable as error:
-            raise await self._explained(error) from error
 
-    async def _explained(self, error: RuntimeUnavailable) -> RuntimeUnavailable:
-        """Return the reason that the runtime dies of; a call that fails on it seldom knows it."""
-        words = await self._life.last_words(within=_LAST_WORDS)
-        return error if words is None else RuntimeUnavailable(reason=words)
+    @asynccontextmanager
+    async def _explaining(self) -> AsyncIterator[None]:
+        """Give the reason that the runtime dies of to calls that fail on it; few know it."""
+        try:
+            yield
+        except RuntimeUnavailable as error:
+            words = await self._life.last_words(within=_LAST_WORDS)
+            if words is None:
+                raise
+            raise RuntimeUnavailable(reason=words) from error
 
     def _noted(self, answered: T) -> T:
         """Take note of an answer without token counts: from then on they are no longer exact."""
