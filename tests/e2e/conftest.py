@@ -163,9 +163,12 @@ def plugin_site(plugin_folder: Path) -> Iterator[Site]:
     end_site(found)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright.
+
+    While it is open its event loop counts as running, and no asynchronous test could run.
+    """
     if CHROMIUM is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
