@@ -88,7 +88,10 @@ class Processes:
                 process.kill()
             process.wait()
         for pid in self.alive():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it was ending by itself
+                os.kill(pid, signal.SIGKILL)
+        # The kernel takes a moment to end what died with its namespace.
+        wait_for(lambda: not self.alive(), 5, "the end of what was killed")
 
     def alive(self) -> list[int]:
         """Processes, zombies aside, that carry this test's mark in their environment."""
