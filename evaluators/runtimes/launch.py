@@ -113,8 +113,11 @@ class RunningModel:
             CallRefused: The runtime will never serve this request.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        async with self._explaining():
+        try:
             return self._noted(await self._dialect.complete(request))
+        except RuntimeUnavailable as error:
+            await self._explain(error)
+            raise
 
     async def likelihood(self, request: LikelihoodRequest) -> Likelihoods:
         """Tell how likely each choice is as the next text.
@@ -123,18 +126,16 @@ class RunningModel:
             CallRefused: The runtime cannot tell, or a label is not one token.
             RuntimeUnavailable: The runtime is dead or broken.
         """
-        async with self._explaining():
-            return self._noted(await self._dialect.likelihood(request))
-
-    @asynccontextmanager
-    async def _explaining(self) -> AsyncIterator[None]:
-        """Give the reason that the runtime dies of to calls that fail on it; few know it."""
         try:
-            yield
+            return self._noted(await self._dialect.likelihood(request))
         except RuntimeUnavailable as error:
-            words = await self._life.last_words(within=_LAST_WORDS)
-            if words is None:
-                raise
+            await self._explain(error)
+            raise
+
+    async def _explain(self, error: RuntimeUnavailable) -> None:
+        """Raise the reason that the runtime dies of, where it does: a call seldom knows it."""
+        words = await self._life.last_words(within=_LAST_WORDS)
+        if words is not None:
             raise RuntimeUnavailable(reason=words) from error
 
     def _noted(self, answered: T) -> T:
