@@ -7,6 +7,8 @@ from django.test import Client
 
 from leaderboard.runs.models import State
 from tests.leaderboard import factories as make
+from tests.leaderboard.factories import Flips
+from tests.leaderboard.pages.boards import FLIPS, submitted
 
 
 @pytest.fixture
@@ -22,6 +24,15 @@ def staff(db):
 @pytest.fixture
 def stranger(db):
     return make.UserFactory(username="stranger")
+
+
+@pytest.fixture
+def board(db):
+    """Four models with a result, and one whose RSS is null, two of them equal in nothing."""
+    for label, flips in FLIPS.items():
+        make.completed(submitted(label, state=State.COMPLETED), flips={"sums": flips})
+    all_right = {"sums": Flips(120, 0, 0, 0)}
+    make.completed(submitted("org/perfect", state=State.COMPLETED), flips=all_right)
 
 
 def signed_in(user) -> Client:
